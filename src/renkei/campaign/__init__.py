@@ -1,0 +1,18 @@
+"""Campaigns: the closed loop over sites, its ledger, and what it found."""
+
+from renkei.campaign._campaign import Campaign, best_of, observations_of
+from renkei.campaign._runner import Runner
+from renkei.campaign._state import RunRow, Status, StatusRow, TrialRow, TrialRuns, Trials
+
+__all__ = [
+    "Campaign",
+    "RunRow",
+    "Runner",
+    "Status",
+    "StatusRow",
+    "TrialRow",
+    "TrialRuns",
+    "Trials",
+    "best_of",
+    "observations_of",
+]

@@ -1,0 +1,175 @@
+"""A campaign's own side: its ledger, its planner, what it has found. `ask` and `tell`; the runner adds sites."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import renkei
+from renkei.clock import Clock
+from renkei.errors import UsageError
+from renkei.ids import IdMint
+from renkei.campaign._state import PENDING, Status, TrialRow, TrialRuns, Trials
+from renkei.ledger import Ledger, LedgerReader
+from renkei.model.campaign import Campaign as CampaignFile
+from renkei.model.records import (
+    CampaignEnded,
+    CampaignOpened,
+    CampaignResumed,
+    TrialAbandoned,
+    TrialInfeasible,
+    TrialObserved,
+    TrialProposed,
+)
+from renkei.model.space import Observation, Point, feasible, reached
+from renkei.planning import Planner, create
+from renkei.trust.keys import Key
+
+
+class Campaign:
+    """A closed-loop search and its ledger.
+
+    Opening the ledger of a campaign that exists takes it up where it stands: the planner is told its whole history.
+    Methods that write return before the records are durable; `sync` makes them so, and nothing may leave the
+    process before.
+
+    Args:
+        file: The campaign's definition.
+        directory: Where its ledger lives.
+        key: Of the institution that the campaign is at home at; signs requests and checkpoints.
+        agreement: Digest of the agreement that it works under.
+        clock: Time, randomness, blocking calls.
+        warm: Observations of earlier campaigns.
+
+    Raises:
+        LedgerError: The ledger cannot be opened.
+        UsageError: The ledger there is of another campaign.
+    """
+
+    def __init__(
+        self,
+        file: CampaignFile,
+        directory: Path,
+        key: Key,
+        agreement: str,
+        clock: Clock,
+        warm: Sequence[Observation] = (),
+    ) -> None:
+        self.file, self.name, self.directory, self.key, self.clock = file, file.name, directory, key, clock
+        self.trials, self.runs, self.status = Trials(), TrialRuns(), Status()
+        self.ledger = Ledger(
+            directory / "ledger.db", f"campaign/{file.name}", key, clock, [self.trials, self.runs, self.status]
+        )
+        self.new_id = IdMint(clock).new
+        self._planner: Planner = create(
+            file.planner.name,
+            file.space,
+            file.objectives,
+            constraints=file.constraints,
+            seed=file.seed,
+            warm=warm,
+            options=file.planner.options,
+        )
+        known = self.status.row
+        if self.ledger.size == 0:
+            self.ledger.append(
+                CampaignOpened(
+                    file.name, file.team, key.name, key.public.text, agreement, file.seed, file.text, renkei.__version__
+                )
+            )
+        elif known.text != file.text:
+            raise UsageError(
+                f"Campaign '{file.name}' exists already and was defined otherwise.",
+                "Give the new one another name, or resume the old one with: renkei campaign resume NAME",
+            )
+        else:
+            self.ledger.append(CampaignResumed(renkei.__version__))
+        ended = sorted((row for row in self.trials.rows.values() if row.ended_at), key=lambda row: row.ended_at)
+        self._untold = [_observation(row) for row in ended]
+
+    # ---- ask and tell ----------------------------------------------------------------------------------------
+
+    def propose(self, n: int) -> list[TrialRow]:
+        """Ask the planner for up to `n` points and write them down as trials. May take seconds: see `ask`."""
+        return self._write(self.think(n))
+
+    async def ask(self, n: int) -> list[TrialRow]:
+        """Ask the planner, off the event loop, for up to `n` points and write them down; fewer when none are left.
+
+        Raises:
+            PlanningError: The planner cannot propose a point.
+        """
+        return self._write(await self.clock.blocking(lambda: self.think(n)))
+
+    def think(self, n: int) -> list[Point]:
+        """Tell the planner what it has not been told yet, then ask it."""
+        untold, self._untold = self._untold, []
+        if untold:
+            self._planner.tell(untold)
+        return self._planner.ask(n, [row.parameters for row in self.trials.pending.values()])
+
+    def _write(self, points: Sequence[Point]) -> list[TrialRow]:
+        rows: list[TrialRow] = []
+        for point in points:
+            trial = self.new_id()
+            self.ledger.append(TrialProposed(trial, len(self.trials.rows), point, self.file.planner.name))
+            rows.append(self.trials.rows[trial])
+        return rows
+
+    def observe(self, trial: str, outputs: Mapping[str, float], run: str = "") -> None:
+        """Write down what a pending trial gave, in campaign units."""
+        self.ledger.append(TrialObserved(trial, run, dict(outputs)))
+        self._untold.append(_observation(self.trials.rows[trial]))
+
+    def rule_out(self, trial: str, why: str, run: str = "") -> None:
+        """Write down that a pending trial's point cannot work."""
+        self.ledger.append(TrialInfeasible(trial, run, why))
+        self._untold.append(_observation(self.trials.rows[trial]))
+
+    def abandon(self, trial: str, why: str) -> None:
+        """Write down that nothing can be learned of a pending trial."""
+        self.ledger.append(TrialAbandoned(trial, why))
+        self._untold.append(_observation(self.trials.rows[trial]))
+
+    def end(self, state: str, why: str) -> None:
+        """Write down that the campaign is over: reached, exhausted or stopped."""
+        self.ledger.append(CampaignEnded(state, why))
+
+    async def sync(self) -> None:
+        """Return when everything so far is durable."""
+        await self.ledger.sync()
+
+    # ---- what it found ---------------------------------------------------------------------------------------
+
+    def has_reached(self, row: TrialRow) -> bool:
+        """Return whether a trial made the discovery that the campaign is after."""
+        return row.state == "observed" and reached(row.outputs, self.file.objectives, self.file.constraints)
+
+    @property
+    def best(self) -> TrialRow | None:
+        """The best trial: of those that hold the constraints, the one with the lowest loss in the first objective."""
+        return best_of(self.trials.rows.values(), self.file)
+
+
+def best_of(rows: "Sequence[TrialRow] | object", file: CampaignFile) -> TrialRow | None:
+    """Return the observed trial that holds every constraint and has the lowest loss in the first objective."""
+    goal = file.objectives[0]
+    good = [
+        row
+        for row in rows  # type: ignore[attr-defined]
+        if row.state == "observed" and goal.output in row.outputs and feasible(row.outputs, file.constraints)
+    ]
+    return min(good, key=lambda row: (goal.loss(row.outputs[goal.output]), row.n), default=None)
+
+
+def _observation(row: TrialRow) -> Observation:
+    return Observation(row.parameters, row.state, row.outputs)
+
+
+def observations_of(ledger: Path) -> list[Observation]:
+    """Return what an earlier campaign observed, in the order in which its trials ended.
+
+    Raises:
+        LedgerError: There is no readable ledger at this path.
+    """
+    with LedgerReader(ledger) as reader:
+        rows = reader.table("trials", TrialRow).values()
+    return [_observation(row) for row in sorted(rows, key=lambda row: row.ended_at) if row.state != PENDING]

@@ -1,0 +1,6 @@
+"""Engines that run jobs, behind one port. Each engine's module is imported only where it is used."""
+
+from renkei.executors._loading import load_code, load_procedure, procedures_in
+from renkei.executors._port import Command, Executor, Job, JobEnd, Report
+
+__all__ = ["Command", "Executor", "Job", "JobEnd", "Report", "load_code", "load_procedure", "procedures_in"]

@@ -1,0 +1,133 @@
+"""The broker: picks a site for every run, and says why."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from renkei.clock import Clock
+from renkei.model.binding import Binding
+from renkei.model.procedure import ProcedureSpec
+from renkei.model.quantity import MICRO
+
+BACKOFF_S = 1.0
+"""How long a site is left alone after one failure; doubles with each further one."""
+BACKOFF_MAX_S = 300.0
+REFUSALS = 3
+"""After so many refusals without one acceptance a route is closed."""
+_MEMORY = 0.3  # weight of the newest measurement in a running mean
+
+
+class Route:
+    """One way to run a trial: a source's procedure at one site, with what was measured of it so far.
+
+    Args:
+        site: The site's name.
+        spec: The procedure that the site offers.
+        binding: Converts between the campaign's and the procedure's parameters and outputs.
+        slots: How many runs the site works on at the same time.
+        price: What a run reserves, in millionths of `unit`.
+        unit: The allocation unit that it is charged in.
+        available: What the team may still reserve there, in millionths.
+    """
+
+    def __init__(
+        self, site: str, spec: ProcedureSpec, binding: Binding, slots: int, price: int, unit: str, available: int
+    ) -> None:
+        self.site, self.spec, self.binding, self.slots = site, spec, binding, max(1, slots)
+        self.price, self.unit, self.available = price, unit, available
+        self.in_flight = 0
+        self.run_s: float | None = None
+        self.queue_s = 0.0
+        self.n_failures = self.n_refusals = 0
+        self.is_proven = False
+        self.blocked_until = 0.0
+        self.waits_for_end = False
+        self.closed = ""
+
+    def expected_s(self) -> float:
+        """Return when a run sent now should be done: rounds of runs before it, its own, and other waiting."""
+        if self.run_s is None:
+            return self.in_flight / self.slots * 1e-3  # nothing measured yet: worth a try
+        return self.run_s * (1 + self.in_flight // self.slots) + self.queue_s
+
+    def pressure(self, n_to_come: int) -> float:
+        """Return the share of what is left of the allocation that all runs to come would take here."""
+        return n_to_come * self.price / self.available if self.available > 0 else float(MICRO)
+
+    # ---- what happened ---------------------------------------------------------------------------------------
+
+    def accepted(self, micro: int) -> None:
+        """A run was accepted and reserved `micro`."""
+        self.available -= micro
+        self.n_refusals, self.is_proven = 0, True
+
+    def refused(self, code: str, why: str) -> None:
+        """A run was refused."""
+        if code == "allocation":
+            if self.in_flight > 0:
+                self.waits_for_end = True  # what those reserve and do not use comes back
+            else:
+                self.closed = why
+            return
+        self.n_refusals += 1
+        if self.n_refusals >= REFUSALS and not self.is_proven:
+            self.closed = why
+
+    def ended(self, outcome: str, fault: str, queue_s: float, run_s: float, unused: int, now: float) -> None:
+        """A run ended; `unused` is what its reservation gives back."""
+        self.available += unused
+        self.waits_for_end = False
+        if outcome == "lost" or (outcome == "failed" and fault == "facility"):
+            self.n_failures += 1
+            self.blocked_until = now + min(BACKOFF_MAX_S, BACKOFF_S * 2.0 ** (self.n_failures - 1))
+            return
+        self.n_failures = 0
+        if self.run_s is None:
+            self.run_s, self.queue_s = run_s, 0.0
+        else:
+            self.run_s += _MEMORY * (run_s - self.run_s)
+            own = self.run_s * (self.in_flight // self.slots)
+            self.queue_s += _MEMORY * (max(0.0, queue_s - own) - self.queue_s)
+
+
+class Choice:
+    """The route for one run, and why."""
+
+    __slots__ = ("route", "why")
+
+    def __init__(self, route: Route, why: dict[str, Any]) -> None:
+        self.route, self.why = route, why
+
+
+class Broker:
+    """Picks among routes by expected completion, weighted by how hard a run presses on what is left to pay it with.
+
+    The score of a route is `expected_s * (1 + pressure)`, lowest first. A route whose site fails is left alone for a
+    while that doubles with every failure, then tried with one run. A trial is not sent again where it failed as long
+    as there is somewhere else.
+    """
+
+    def __init__(self, routes: Sequence[Route], clock: Clock) -> None:
+        self.routes = list(routes)
+        self._clock = clock
+
+    def choose(
+        self, tried: Collection[str], n_to_come: int, may_use: Callable[[Route], bool] = lambda route: True
+    ) -> Choice | None:
+        """Return the best route for a trial that was tried at `tried`, or None when none can take it now."""
+        now = self._clock.monotonic()
+        usable = [r for r in self.routes if not r.closed and not r.waits_for_end and now >= r.blocked_until]
+        usable = [r for r in usable if (r.n_failures == 0 or r.in_flight == 0) and may_use(r)]
+        if not usable:
+            return None
+        fresh = [r for r in usable if r.site not in tried]
+        scores = [(r.expected_s() * (1 + r.pressure(n_to_come)), i, r) for i, r in enumerate(fresh or usable)]
+        best = min(scores)[2]
+        why = {
+            r.site: [round(score, 4), round(r.expected_s(), 4), round(r.pressure(n_to_come), 4)] for score, _, r in scores
+        }
+        return Choice(best, {"score, expected_s, pressure": why})
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no route will take a run any more."""
+        return all(r.closed for r in self.routes)

@@ -1,0 +1,7 @@
+"""A home: a folder with embedded sites and campaigns, and the one process that may work in it."""
+
+from renkei.home._home import Home
+from renkei.home._session import Session
+from renkei.home._summary import summarize
+
+__all__ = ["Home", "Session", "summarize"]

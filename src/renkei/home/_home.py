@@ -1,0 +1,262 @@
+"""The folder that a user's campaigns and embedded sites live in.
+
+::
+
+    HOME/
+      lock                      the id of the process that works here
+      agreement.toml, .sig      who belongs; made and signed for embedded sites
+      keys/NAME.key             secret keys, mode 600
+      sites/NAME.toml           what a site offers; made for sites that a campaign file embeds
+      sites/NAME/               its ledger, datasets and run directories
+      campaigns/NAME/           campaign.toml, its ledger, report and crate
+      requests/                 what other commands ask of the process that works here
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+from renkei.errors import Conflict, UsageError, did_you_mean
+from renkei.home._toml import site_text
+from renkei.model.agreement import Agreement, AgreementSite, Institution, Party, Team, load_agreement
+from renkei.model.agreement_text import new_agreement_text
+from renkei.model.campaign import Campaign, LocalSite
+from renkei.model.campaign_file import parse_campaign
+from renkei.model.site_file import SiteFile, load_site
+from renkei.trust.endorsement import endorse, require_signed
+from renkei.trust.keys import Key
+
+LOCAL_PARTY = "local"
+"""The party of the agreement that embedded sites of one user work under."""
+
+
+class Home:
+    """A folder with embedded sites and campaigns. Nothing is made before it is needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    @property
+    def agreement_path(self) -> Path:
+        """Where the agreement lies."""
+        return self.path / "agreement.toml"
+
+    def agreement(self) -> Agreement:
+        """Return the agreement, once every party's signature on it was found right.
+
+        Raises:
+            ConfigError: There is none, or it has mistakes.
+            AgreementError: A signature is missing.
+        """
+        agreement = load_agreement(self.agreement_path)
+        require_signed(agreement, self.agreement_path)
+        return agreement
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the one process that works here until the end of the block.
+
+        Raises:
+            Conflict: Another one is; `context["pid"]` says which.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / "lock", "a+")
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be used: {error.strerror}.", "Name another folder with --home.") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                pid = file.read().strip() or "unknown"
+                raise Conflict(
+                    f"{self.path} is in use by process {pid}.",
+                    "Wait for it, stop it, or work in another folder with --home.",
+                    pid=pid,
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    # ---- sites -----------------------------------------------------------------------------------------------
+
+    def sites(self) -> list[str]:
+        """Return the names of the sites here."""
+        return sorted(path.stem for path in (self.path / "sites").glob("*.toml"))
+
+    def site_path(self, name: str) -> Path:
+        """Return the file that describes a site here.
+
+        Raises:
+            UsageError: There is no such site.
+        """
+        path = self.path / "sites" / f"{name}.toml"
+        if not path.exists():
+            raise UsageError(
+                f"There is no site '{name}' in {self.path}.{did_you_mean(name, self.sites())}",
+                "List them with: renkei site list",
+            )
+        return path.resolve()
+
+    def site(self, name: str) -> SiteFile:
+        """Return what a site here offers.
+
+        Raises:
+            UsageError: There is no such site.
+            ConfigError: Its file has mistakes.
+        """
+        return load_site(self.site_path(name))
+
+    def key(self, name: str) -> Key:
+        """Return the secret key of a party or institution; made when it is not there."""
+        path = self.path / "keys" / f"{name}.key"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Key.generate(name).save(path)
+        return Key.load(path)
+
+    def embed(self, sites: Mapping[str, LocalSite], team: str) -> None:
+        """Make the sites that a campaign file embeds, and an agreement that they and the team belong to.
+
+        What is there already stays, but for the description of a site, which follows the campaign file.
+
+        Raises:
+            UsageError: The home has an agreement of more than its own party, which is not ours to change.
+        """
+        (self.path / "sites").mkdir(parents=True, exist_ok=True)
+        known = load_agreement(self.agreement_path) if self.agreement_path.exists() else None
+        if known is None or not set(sites) <= set(known.sites) or not self._may_all_sign(known, sites, team):
+            self._extend_agreement(known, sites, team)
+        for name, site in sites.items():
+            path = self.path / "sites" / f"{name}.toml"
+            if site.site is not None:
+                path.unlink(missing_ok=True)
+                path.symlink_to(site.site)
+            else:
+                _write(path, site_text(name, site, team, self.path))
+
+    def _may_all_sign(self, agreement: Agreement, sites: Mapping[str, LocalSite], team: str) -> bool:
+        return all(agreement.may_sign_for(agreement.sites[name].institution, team) for name in sites)
+
+    def _extend_agreement(self, known: Agreement | None, sites: Mapping[str, LocalSite], team: str) -> None:
+        if known is not None and set(known.parties) != {LOCAL_PARTY}:
+            missing = ", ".join(sorted(set(sites) - set(known.sites))) or f"team {team}"
+            raise UsageError(
+                f"The agreement of {self.path} does not have {missing}.",
+                "A joint agreement is amended by its parties: add it there and have it signed again.",
+            )
+        institutions = dict(known.institutions) if known else {}
+        for name in sites:
+            institutions.setdefault(name, Institution(name=name, party=LOCAL_PARTY, key=self.key(name).public.text))
+        teams = dict(known.teams) if known else {}
+        members = teams[team].institutions if team in teams else ()
+        teams[team] = Team(name=team, institutions=tuple(dict.fromkeys((*members, *sites))))
+        places = dict(known.sites) if known else {}
+        places |= {name: AgreementSite(institution=name) for name in sites if name not in places}
+        text = new_agreement_text(
+            "local",
+            title="Embedded sites of one user",
+            version=known.version + 1 if known else 1,
+            starts=date(2026, 1, 1),
+            ends=date(2099, 12, 31),
+            parties={LOCAL_PARTY: Party(name="This machine", key=self.key(LOCAL_PARTY).public.text)},
+            institutions=institutions,
+            teams=teams,
+            sites=places,
+        )
+        self.put_agreement(text, [self.key(LOCAL_PARTY)])
+
+    def put_agreement(self, text: str, keys: Sequence[Key]) -> Agreement:
+        """Write the agreement and have parties sign it."""
+        _write(self.agreement_path, text)
+        agreement = load_agreement(self.agreement_path)
+        for key in keys:
+            endorse(key, agreement, self.agreement_path)
+        return agreement
+
+    # ---- campaigns -------------------------------------------------------------------------------------------
+
+    def campaigns(self) -> list[str]:
+        """Return the names of the campaigns here, oldest first."""
+        found = (self.path / "campaigns").glob("*/campaign.toml")
+        return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime)]
+
+    def campaign_directory(self, name: str) -> Path:
+        """Return where a campaign lives, whether it is there or not."""
+        return self.path / "campaigns" / name
+
+    def has_campaign(self, name: str) -> bool:
+        """Return whether a campaign of this name was begun here."""
+        return (self.campaign_directory(name) / "campaign.toml").exists()
+
+    def campaign(self, name: str) -> Campaign:
+        """Return the definition of a campaign that was begun here.
+
+        Raises:
+            UsageError: There is no such campaign.
+            ConfigError: Its file has mistakes.
+        """
+        directory = self.campaign_directory(name)
+        if not self.has_campaign(name):
+            raise UsageError(
+                f"There is no campaign '{name}' in {self.path}.{did_you_mean(name, self.campaigns())}",
+                "List them with: renkei campaign list",
+            )
+        folder = Path((directory / "folder").read_text())
+        return parse_campaign((directory / "campaign.toml").read_bytes(), str(directory / "campaign.toml"), folder=folder)
+
+    def begin(self, campaign: Campaign, folder: Path) -> None:
+        """Keep the definition of a new campaign; `folder` is what relative paths in it start from.
+
+        Raises:
+            UsageError: A campaign of this name was begun before.
+        """
+        if self.has_campaign(campaign.name):
+            raise UsageError(
+                f"Campaign '{campaign.name}' exists already in {self.path}.",
+                f"Go on with it: renkei campaign resume {campaign.name}; or give the new one another name.",
+            )
+        directory = self.campaign_directory(campaign.name)
+        directory.mkdir(parents=True, exist_ok=True)
+        _write(directory / "folder", str(folder.absolute()))
+        _write(directory / "campaign.toml", campaign.text)
+
+    def campaign_ledger(self, name: str) -> Path:
+        """Return where a campaign's ledger lies."""
+        return self.campaign_directory(name) / "ledger.db"
+
+    def site_ledger(self, name: str) -> Path:
+        """Return where a site's ledger lies."""
+        return self.site(name).site.data / "ledger.db"
+
+
+def baseline_of(campaign: Campaign, replicate: int) -> Campaign:
+    """Return the campaign that is run as a replicate of another one's baseline: same search, simpler planner."""
+    assert campaign.baseline is not None
+    baseline = campaign.baseline
+    trials = baseline.trials or campaign.stop.trials
+    planner = campaign.planner.model_copy(update={"name": baseline.planner, "options": {}, "warm": ()})
+    stop = campaign.stop.model_copy(update={"reached": False, "trials": trials})
+    return replace(
+        campaign,
+        name=f"{campaign.name}.baseline-{replicate}",
+        seed=campaign.seed + 1_000_003 * replicate,
+        planner=planner,
+        stop=stop,
+        baseline=None,
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    with open(part, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)

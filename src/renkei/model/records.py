@@ -1,0 +1,359 @@
+"""Every kind of record that a ledger holds. A record is `{seq, at, kind, body}`; `body` is one of the structs here.
+
+A site's ledger holds what happened at the site; a campaign's ledger holds what the campaign did and, word for word,
+what sites reported to it. Quantities are whole millionths (`micro`) of `unit`; times are seconds since 1970 UTC;
+parameters and outputs are in the procedure's units in `run.*` records and in the campaign's units in `trial.*` records.
+"""
+
+from typing import Any
+
+import msgspec
+
+from renkei.model.space import Value
+
+
+class Body(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The content of a record; `KINDS` names the kind of each struct."""
+
+
+# ---- a site's ledger -------------------------------------------------------------------------------------------
+
+
+class SiteOpened(Body, frozen=True, omit_defaults=True):
+    """A site began to serve: under which institution, key and agreement (digest), with which software."""
+
+    site: str
+    institution: str
+    key: str
+    agreement: str
+    software: str
+
+
+class AllocationGranted(Body, frozen=True, omit_defaults=True):
+    """A team may use this much more at the site."""
+
+    team: str
+    micro: int
+    unit: str
+    source: str
+
+
+class BatchReceived(Body, frozen=True, omit_defaults=True):
+    """A signed batch of requests arrived and its signature held; `payload` is the signed text, byte for byte."""
+
+    kind: str
+    signer: str
+    payload: str
+    signature: bytes
+
+
+class RequestRefused(Body, frozen=True, omit_defaults=True):
+    """A batch was not even looked into: forged, stale, for somebody else, or unreadable."""
+
+    signer: str
+    reason: str
+
+
+class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why something was decided: the rule's id, its text for people, and whose rule it is."""
+
+    id: str
+    text: str = ""
+    source: str = ""
+
+
+class RunAccepted(Body, frozen=True, omit_defaults=True):
+    """The site will run it: checked, allowed, and `micro` of the team's allocation reserved."""
+
+    run: str
+    request: str
+    """Digest (SHA-256, hex) of the request as it was signed."""
+    batch: int
+    """The sequence number of the batch that it came in."""
+    institution: str
+    team: str
+    campaign: str
+    trial: str
+    procedure: str
+    version: str
+    parameters: dict[str, Value]
+    micro: int
+    unit: str
+    deadline: float
+    reasons: tuple[Reason, ...] = ()
+
+
+class RunParked(Body, frozen=True, omit_defaults=True):
+    """A person has to approve it first; nothing is reserved yet."""
+
+    run: str
+    request: str
+    batch: int
+    institution: str
+    team: str
+    campaign: str
+    trial: str
+    procedure: str
+    version: str
+    parameters: dict[str, Value]
+    reasons: tuple[Reason, ...] = ()
+
+
+class RunDecided(Body, frozen=True, omit_defaults=True):
+    """A person approved or denied a parked run."""
+
+    run: str
+    by: str
+    approved: bool
+    note: str = ""
+
+
+class RunRefused(Body, frozen=True, omit_defaults=True):
+    """The site will not run it; `code` is "denied", "invalid", "allocation", "conflict" or "expired"."""
+
+    run: str
+    request: str
+    batch: int
+    team: str
+    campaign: str
+    trial: str
+    procedure: str
+    code: str
+    reasons: tuple[Reason, ...]
+
+
+class RunStarted(Body, frozen=True, omit_defaults=True):
+    """The executor was given the run. Written before it happens, so that a run never starts twice."""
+
+    run: str
+    executor: str
+    job: str = ""
+
+
+class Dataset(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Immutable content kept at a site, addressed by its digest (SHA-256, hex)."""
+
+    name: str
+    digest: str
+    size_bytes: int
+
+
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What speaks for how a run ended."""
+
+    exit_code: int | None = None
+    signal: str = ""
+    tail: str = ""
+    """The last lines of its output."""
+    directory: str = ""
+    """The run's directory, below the site's data."""
+    raw_state: str = ""
+    """What the engine called the end, in its own words."""
+
+
+class RunEnded(Body, frozen=True, omit_defaults=True):
+    """How a run ended. `charge` is settled in the same breath; what is left of the reservation is given back."""
+
+    run: str
+    outcome: str
+    """succeeded, infeasible, failed, lost or cancelled."""
+    team: str
+    reserved: int
+    """Millionths of the unit that acceptance had reserved."""
+    charge: int
+    """Millionths of the unit that are charged; never more than reserved."""
+    unit: str
+    queue_s: float = 0.0
+    run_s: float = 0.0
+    outputs: dict[str, float] = {}
+    datasets: tuple[Dataset, ...] = ()
+    fault: str = ""
+    """Of a failed run: "facility" or "requester"."""
+    retryable: bool = False
+    message: str = ""
+    evidence: Evidence | None = None
+
+
+class CancelAsked(Body, frozen=True, omit_defaults=True):
+    """Somebody asked that a run be cancelled."""
+
+    run: str
+    by: str
+
+
+# ---- a campaign's ledger ---------------------------------------------------------------------------------------
+
+
+class CampaignOpened(Body, frozen=True, omit_defaults=True):
+    """A campaign began; `text` is its campaign.toml as written."""
+
+    campaign: str
+    team: str
+    institution: str
+    key: str
+    agreement: str
+    seed: int
+    text: str
+    software: str
+
+
+class CampaignResumed(Body, frozen=True, omit_defaults=True):
+    """The campaign went on after it had stopped, for whatever reason."""
+
+    software: str
+
+
+class CampaignEnded(Body, frozen=True, omit_defaults=True):
+    """The campaign is over: reached, exhausted or stopped, and why."""
+
+    state: str
+    why: str
+
+
+class TrialProposed(Body, frozen=True, omit_defaults=True):
+    """The planner proposed a point, in campaign units."""
+
+    trial: str
+    n: int
+    parameters: dict[str, Value]
+    planner: str
+
+
+class RunRequested(Body, frozen=True, omit_defaults=True):
+    """The broker chose a site for a trial. Written before the request leaves."""
+
+    run: str
+    trial: str
+    site: str
+    procedure: str
+    version: str
+    parameters: dict[str, Value]
+    why: dict[str, Any] = {}
+
+
+class RunWithdrawn(Body, frozen=True, omit_defaults=True):
+    """The campaign gave a run up that no site took: the site refused the whole batch."""
+
+    run: str
+    why: str
+
+
+class RunReported(Body, frozen=True, omit_defaults=True):
+    """What a site reported about a run: the site's own record, byte for byte."""
+
+    site: str
+    record: msgspec.Raw
+
+
+class TrialObserved(Body, frozen=True, omit_defaults=True):
+    """The trial has its outputs, in campaign units."""
+
+    trial: str
+    run: str
+    outputs: dict[str, float]
+
+
+class TrialInfeasible(Body, frozen=True, omit_defaults=True):
+    """The point cannot work."""
+
+    trial: str
+    run: str
+    why: str
+
+
+class TrialAbandoned(Body, frozen=True, omit_defaults=True):
+    """Nothing can be learned of this point: every try failed, or no site takes it."""
+
+    trial: str
+    why: str
+
+
+class CheckpointSeen(Body, frozen=True, omit_defaults=True):
+    """A site's signed checkpoint, as the campaign saw it: what the site cannot take back any more."""
+
+    site: str
+    note: str
+
+
+BODIES: dict[str, type[Body]] = {
+    "site.opened": SiteOpened,
+    "allocation.granted": AllocationGranted,
+    "batch.received": BatchReceived,
+    "request.refused": RequestRefused,
+    "run.accepted": RunAccepted,
+    "run.parked": RunParked,
+    "run.decided": RunDecided,
+    "run.refused": RunRefused,
+    "run.started": RunStarted,
+    "run.ended": RunEnded,
+    "run.cancel-asked": CancelAsked,
+    "campaign.opened": CampaignOpened,
+    "campaign.resumed": CampaignResumed,
+    "campaign.ended": CampaignEnded,
+    "trial.proposed": TrialProposed,
+    "run.requested": RunRequested,
+    "run.withdrawn": RunWithdrawn,
+    "run.reported": RunReported,
+    "trial.observed": TrialObserved,
+    "trial.infeasible": TrialInfeasible,
+    "trial.abandoned": TrialAbandoned,
+    "checkpoint.seen": CheckpointSeen,
+}
+"""Every kind of record and the struct of its body."""
+
+KINDS: dict[type[Body], str] = {body: kind for kind, body in BODIES.items()}
+"""The kind of record that each struct is the body of."""
+
+
+class Header(msgspec.Struct, frozen=True):
+    """A record as it lies in the ledger, its body not yet read."""
+
+    seq: int
+    at: float
+    kind: str
+    body: msgspec.Raw
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A record with its body read. `raw` are the bytes that were hashed; a body of unknown kind is plain JSON."""
+
+    seq: int
+    at: float
+    kind: str
+    body: Any
+    raw: bytes = b""
+
+
+_read_header = msgspec.json.Decoder(Header).decode
+_read_plain = msgspec.json.Decoder().decode
+_readers = {kind: msgspec.json.Decoder(body).decode for kind, body in BODIES.items()}
+
+
+def write_record(seq: int, at: float, body: Body) -> bytes:
+    """Return the bytes of a record: the only time that it is serialised."""
+    return msgspec.json.encode(_Written(seq, at, KINDS[type(body)], body))
+
+
+def read_record(raw: bytes | msgspec.Raw) -> Record:
+    """Return the record that `raw` holds.
+
+    Raises:
+        msgspec.DecodeError: These bytes are no record, or its body is not what its kind says.
+    """
+    global _last
+    if raw is _last[0]:
+        return _last[1]
+    header = _read_header(raw)
+    record = Record(header.seq, header.at, header.kind, _readers.get(header.kind, _read_plain)(header.body), bytes(raw))
+    _last = raw, record
+    return record
+
+
+_last: tuple[bytes | msgspec.Raw, Record] = b"", Record(0, 0.0, "", None)  # who reports a record reads it twice
+
+
+class _Written(msgspec.Struct):
+    seq: int
+    at: float
+    kind: str
+    body: Body

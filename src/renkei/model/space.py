@@ -1,0 +1,225 @@
+"""What a campaign searches: parameters, search spaces, objectives and constraints.
+
+Words as in BoTorch, Ax and BayBE. A point is a plain `dict` from parameter names to values.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Value = float | int | str | bool
+Point = dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """A number between `low` and `high` (both included), in `unit`; searched on a log scale if `log`."""
+
+    name: str
+    low: float
+    high: float
+    unit: str = "1"
+    log: bool = False
+
+    def problem(self, value: object) -> str | None:
+        """Return what is wrong with `value`, or None."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"{self.name}: found {value!r}, expected a number"
+        if not (self.low <= value <= self.high):  # NaN fails here too
+            return f"{self.name}: {value:g} is outside [{self.low:g}, {self.high:g}] {_shown(self.unit)}".rstrip()
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """A whole number between `low` and `high` (both included), in `unit`; searched on a log scale if `log`."""
+
+    name: str
+    low: int
+    high: int
+    unit: str = "1"
+    log: bool = False
+
+    def problem(self, value: object) -> str | None:
+        """Return what is wrong with `value`, or None."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            return f"{self.name}: found {value!r}, expected a whole number"
+        if not (self.low <= value <= self.high):
+            return f"{self.name}: {value} is outside [{self.low}, {self.high}] {_shown(self.unit)}".rstrip()
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of `values`, without an order."""
+
+    name: str
+    values: tuple[Value, ...]
+
+    unit = "1"
+
+    def problem(self, value: object) -> str | None:
+        """Return what is wrong with `value`, or None."""
+        if any(value == known and type(value) is type(known) for known in self.values):
+            return None
+        return f"{self.name}: found {value!r}, expected one of {', '.join(repr(v) for v in self.values)}"
+
+
+Parameter = Real | Integer | Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A search space: every combination of `parameters`, or only the points of `pool` where one is given.
+
+    Args:
+        parameters: At least one; names are unique.
+        pool: The only points that exist (a library of samples), in their order; each has every parameter.
+    """
+
+    parameters: tuple[Parameter, ...]
+    pool: tuple[Point, ...] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names in order."""
+        return tuple(p.name for p in self.parameters)
+
+    def __getitem__(self, name: str) -> Parameter:
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        raise KeyError(name)
+
+    def problems(self, point: Mapping[str, object]) -> list[str]:
+        """Return everything wrong with `point`: missing, unknown and out-of-range parameters."""
+        found = [f"{name}: no such parameter" for name in point if name not in self.names]
+        for parameter in self.parameters:
+            if parameter.name not in point:
+                found.append(f"{parameter.name}: missing")
+            elif problem := parameter.problem(point[parameter.name]):
+                found.append(problem)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What to reach for in one output.
+
+    Args:
+        output: The output's name.
+        goal: "minimize", "maximize" or "target" (as near to `target` as possible).
+        target: The value to come near to; with goal "target" only.
+        reach: The discovery that the campaign is after: a value of the output at least as good as this
+            (for "target": a distance from the target no larger than this).
+        unit: Unit of the output, of `target` and of `reach`.
+    """
+
+    output: str
+    goal: str = "minimize"
+    target: float | None = None
+    reach: float | None = None
+    unit: str = "1"
+
+    def loss(self, value: float) -> float:
+        """Return the number to minimise: value, -value or |value - target|."""
+        if self.goal == "maximize":
+            return -value
+        if self.goal == "target":
+            assert self.target is not None
+            return abs(value - self.target)
+        return value
+
+    @property
+    def reach_loss(self) -> float | None:
+        """The loss at which the discovery is made, or None."""
+        if self.reach is None:
+            return None
+        return -self.reach if self.goal == "maximize" else self.reach
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """An output must lie between `lower` and `upper` (either may be open), in `unit`."""
+
+    output: str
+    lower: float = -math.inf
+    upper: float = math.inf
+    unit: str = "1"
+
+    def holds(self, value: float) -> bool:
+        """Return whether `value` satisfies the constraint."""
+        return self.lower <= value <= self.upper
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a planner is told about one ended trial.
+
+    Args:
+        point: The trial's parameters.
+        outcome: "observed" (outputs are there), "infeasible" (the point cannot work), "abandoned" (nothing is known).
+        outputs: Measured outputs in campaign units; empty unless observed.
+        noise: Standard deviation of outputs where it is known, same units.
+    """
+
+    point: Point
+    outcome: str = "observed"
+    outputs: Mapping[str, float] = field(default_factory=dict[str, float])
+    noise: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+def feasible(outputs: Mapping[str, float], constraints: Sequence[Constraint]) -> bool:
+    """Return whether `outputs` satisfies every constraint; an output that is missing or not finite does not."""
+    return all(
+        c.output in outputs and math.isfinite(outputs[c.output]) and c.holds(outputs[c.output]) for c in constraints
+    )
+
+
+def reached(
+    outputs: Mapping[str, float], objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()
+) -> bool:
+    """Return whether `outputs` makes the discovery: every objective with a `reach` is reached, every constraint holds."""
+    goals = [o for o in objectives if o.reach_loss is not None]
+    return (
+        bool(goals)
+        and feasible(outputs, constraints)
+        and all(o.output in outputs and o.loss(outputs[o.output]) <= (o.reach_loss or 0.0) for o in goals)
+    )
+
+
+def dominates(
+    first: Mapping[str, float], second: Mapping[str, float], objectives: Sequence[Objective]
+) -> bool:
+    """Return whether `first` is at least as good as `second` in every objective and better in one (Pareto)."""
+    pairs = [(o.loss(first[o.output]), o.loss(second[o.output])) for o in objectives]
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def _shown(unit: str) -> str:
+    return "" if unit == "1" else unit
+
+
+def parameter_from_json(data: Mapping[str, Any]) -> Parameter:
+    """Return the parameter that `parameter_to_json` wrote."""
+    kind = data["type"]
+    if kind == "real":
+        return Real(data["name"], data["low"], data["high"], data.get("unit", "1"), data.get("log", False))
+    if kind == "integer":
+        return Integer(data["name"], data["low"], data["high"], data.get("unit", "1"), data.get("log", False))
+    return Choice(data["name"], tuple(data["values"]))
+
+
+def parameter_to_json(parameter: Parameter) -> dict[str, Any]:
+    """Return the parameter as plain JSON: type, name and what its type has."""
+    if isinstance(parameter, Choice):
+        return {"type": "choice", "name": parameter.name, "values": list(parameter.values)}
+    return {
+        "type": "real" if isinstance(parameter, Real) else "integer",
+        "name": parameter.name,
+        "low": parameter.low,
+        "high": parameter.high,
+        "unit": parameter.unit,
+        "log": parameter.log,
+    }

@@ -1,0 +1,99 @@
+"""The planner port: what a campaign asks of every planner."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+from renkei.errors import UsageError, did_you_mean
+from renkei.model.space import Constraint, Objective, Observation, Point, Space
+
+
+class Planner(Protocol):
+    """Proposes points, and learns from trials.
+
+    A planner is pure in (history, seed): built with the same arguments, told the same observations in the same
+    order and asked with the same `pending`, it proposes the same points, on any machine with the same versions. It
+    keeps no other state, so a campaign that was killed tells a new planner its history and goes on.
+
+    Calls come one at a time but not always from the same thread.
+    """
+
+    def ask(self, n: int, pending: Sequence[Point] = ()) -> list[Point]:
+        """Return up to `n` new points; fewer, or none, when the space is exhausted.
+
+        Args:
+            n: How many, at least 1.
+            pending: Points proposed and not yet told about, over all sites, in the order of their proposal.
+
+        Raises:
+            PlanningError: No point can be proposed though the space is not exhausted.
+        """
+        ...
+
+    def tell(self, observations: Sequence[Observation]) -> None:
+        """Learn from ended trials, each exactly once, abandoned ones included."""
+        ...
+
+
+def create(
+    name: str,
+    space: Space,
+    objectives: Sequence[Objective],
+    *,
+    constraints: Sequence[Constraint] = (),
+    seed: int = 0,
+    warm: Sequence[Observation] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Planner:
+    """Return the planner that is registered as `name` under the entry point group `renkei.planners`.
+
+    Args:
+        name: For example "sobol", "random" or "bayesian".
+        space: What to search.
+        objectives: At least one.
+        constraints: What outputs must satisfy.
+        seed: Same seed and history, same points.
+        warm: Observations of earlier campaigns over the same parameters; they do not count as trials.
+        options: The planner's own settings; unknown ones are refused.
+
+    Raises:
+        UsageError: No such planner, or an option that it does not know, or its extra is not installed.
+    """
+    found = {point.name: point for point in entry_points(group="renkei.planners")}
+    if name not in found:
+        raise UsageError(
+            f"No planner is named '{name}'.{did_you_mean(name, found)}", f"Known planners: {', '.join(sorted(found))}."
+        )
+    try:
+        factory = found[name].load()
+    except ImportError as error:
+        raise _not_installed(str(error.name)) from error
+    settings = {"constraints": constraints, "seed": seed, "warm": warm, **(options or {})}
+    try:
+        inspect.signature(factory).bind(space, objectives, **settings)
+    except TypeError as error:
+        raise UsageError(
+            f"Planner '{name}' does not take these options: {error}.",
+            f"It takes: {', '.join(inspect.signature(factory).parameters)}.",
+        ) from error
+    return factory(space, objectives, **settings)
+
+
+def require(*packages: str) -> None:
+    """Check that packages which a planner imports only later are installed.
+
+    Raises:
+        UsageError: One is not.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise _not_installed(package)
+
+
+def _not_installed(package: str) -> UsageError:
+    return UsageError(
+        f"The planner needs a package that is not installed: {package}.",
+        "Install it with: pip install 'renkei[planner]'.",
+    )

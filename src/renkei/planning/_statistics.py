@@ -1,0 +1,89 @@
+"""The few distributions that acceleration needs, in the standard library."""
+
+import math
+import random
+from collections.abc import Sequence
+
+_TINY = 1e-300
+
+
+def beta_cdf(x: float, a: float, b: float) -> float:
+    """Return P(X <= x) for X ~ Beta(a, b): the regularised incomplete beta function I_x(a, b).
+
+    Evaluated by its continued fraction (DLMF 8.17.22) with Lentz's algorithm.
+    """
+    if x <= 0.0:
+        return 0.0
+    if x >= 1.0:
+        return 1.0
+    if x > (a + 1.0) / (a + b + 2.0):  # The fraction converges fast below the mean.
+        return 1.0 - beta_cdf(1.0 - x, b, a)
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    c, d = 1.0, 1.0 / _away_from_zero(1.0 - (a + b) * x / (a + 1.0))
+    value = d
+    for m in range(1, 10_000):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        for step in (even, odd):
+            d = 1.0 / _away_from_zero(1.0 + step * d)
+            c = _away_from_zero(1.0 + step / c)
+            value *= c * d
+        if abs(c * d - 1.0) < 1e-15:
+            break
+    return min(1.0, math.exp(log_front) * value / a)
+
+
+def beta_quantile(q: float, a: float, b: float) -> float:
+    """Return the x with P(X <= x) = `q` for X ~ Beta(a, b), to a relative 1e-12."""
+    low, high = 0.0, 1.0
+    for _ in range(200):
+        # Small quantiles (rare events) need the bisection in the logarithm.
+        middle = math.sqrt(low * high) if low > 0.0 else high / 2.0 if high > 1e-9 else high / 1e3
+        if beta_cdf(middle, a, b) < q:
+            low = middle
+        else:
+            high = middle
+        if high - low <= 1e-12 * high or high < _TINY:
+            break
+    return high
+
+
+def jeffreys_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the Jeffreys interval for a probability after `k` successes in `n` trials, 0 < k.
+
+    Quantiles of Beta(k + 1/2, n - k + 1/2); the upper end is 1 when k = n (Brown, Cai and DasGupta 2001).
+    """
+    tail = (1.0 - level) / 2.0
+    low = beta_quantile(tail, k + 0.5, n - k + 0.5)
+    high = 1.0 if k == n else beta_quantile(1.0 - tail, k + 0.5, n - k + 0.5)
+    return low, high
+
+
+def none_in(n: int, level: float = 0.95) -> float:
+    """Return the largest probability that `n` trials without a success leave credible: 1 - (1 - level)^(1/n), exact."""
+    return -math.expm1(math.log1p(-level) / n)
+
+
+def draws_quantile(n_pool: int, n_good: int, q: float) -> int:
+    """Return the least m such that `m` draws without replacement find a good one with probability at least `q`.
+
+    Negative hypergeometric: P(draws > m) = C(n_pool - n_good, m) / C(n_pool, m).
+    """
+    none_yet, m = 1.0, 0
+    # The last possible draw is n_pool - n_good + 1; rounding must not carry m beyond it.
+    while 1.0 - none_yet < q and m <= n_pool - n_good:
+        none_yet *= (n_pool - n_good - m) / (n_pool - m)
+        m += 1
+    return m
+
+
+def bootstrap_mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Return percentiles of the mean of `values` under resampling (Efron 1979): 4,000 resamples, always the same ones."""
+    chance = random.Random("renkei.bootstrap")  # noqa: S311 - a resampling, not a secret
+    means = sorted(sum(chance.choices(values, k=len(values))) / len(values) for _ in range(4000))
+    tail = (1.0 - level) / 2.0
+    return means[round(tail * (len(means) - 1))], means[round((1.0 - tail) * (len(means) - 1))]
+
+
+def _away_from_zero(x: float) -> float:
+    return x if abs(x) > _TINY else _TINY

@@ -1,0 +1,55 @@
+"""A procedure as a site offers it: what it costs, how long it may take, and where its code is."""
+
+from dataclasses import dataclass
+
+from renkei.executors import Command, Job
+from renkei.federation import Offer
+from renkei.model.procedure import ProcedureSpec
+from renkei.model.quantity import Quantity
+from renkei.model.space import Point
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A procedure that a site offers.
+
+    Args:
+        spec: What it takes and gives.
+        target: Its code, as executors take it.
+        unit: The allocation unit that it is charged in.
+        per_run: Charge a run.
+        per_hour: Charge an hour of run time.
+        time_limit_s: The longest that a run may take; what a run reserves follows from it.
+        memory_bytes: The most memory that a run may take; 0 means no limit.
+        exceeded: What a run over its limits means: "failed" or "infeasible".
+    """
+
+    spec: ProcedureSpec
+    target: str | Command
+    unit: str = "run"
+    per_run: float = 1.0
+    per_hour: float = 0.0
+    time_limit_s: float = 600.0
+    memory_bytes: int = 0
+    exceeded: str = "failed"
+
+    @property
+    def reservation(self) -> Quantity:
+        """What a run reserves: the most that it can be charged."""
+        return Quantity.of(self.per_run + self.per_hour * self.time_limit_s / 3600, self.unit)
+
+    def charge(self, seconds: float) -> Quantity:
+        """Return what a run of this length is charged, never more than it reserved."""
+        actual = Quantity.of(self.per_run + self.per_hour * seconds / 3600, self.unit)
+        return min(actual, self.reservation, key=lambda quantity: quantity.micro)
+
+    def describe(self, slots: int) -> Offer:
+        """Return the offer as campaigns see it."""
+        return Offer(self.spec.to_json(), self.unit, self.per_run, self.per_hour, self.time_limit_s, slots)
+
+    def job(self, run: str, parameters: Point, directory: str) -> Job:
+        """Return the job of a run."""
+        return Job(
+            run, self.spec.name, self.target, parameters, directory,
+            self.time_limit_s, self.memory_bytes, self.exceeded,
+        )  # fmt: skip

@@ -1,0 +1,94 @@
+"""Making a site from its file."""
+
+from renkei.clock import Clock
+from renkei.errors import AgreementError, ConfigError, did_you_mean
+from renkei.executors import Command, Executor, procedures_in
+from renkei.executors.local import LocalExecutor
+from renkei.model.agreement import Agreement
+from renkei.model.procedure import ProcedureSpec
+from renkei.model.site_file import Limits, SiteFile
+from renkei.policy import DEFAULT_POLICY, Policy, SitePolicies
+from renkei.site._offer import Offered
+from renkei.site._site import Site
+from renkei.trust.keys import Key
+
+
+def open_site(file: SiteFile, agreement: Agreement, clock: Clock, executor: Executor | None = None) -> Site:
+    """Return the site that a file describes, ready to be `opened`.
+
+    Args:
+        file: What the site offers and how it runs it.
+        agreement: Who belongs and who may do what.
+        clock: Time, randomness, blocking calls.
+        executor: What runs jobs; the one that the file names when left out.
+
+    Raises:
+        ConfigError: The file or the policy has mistakes.
+        UsageError: A procedure cannot be imported, or the key file cannot be used.
+        AgreementError: The agreement does not have the site, or has it with another institution or key.
+        LedgerError: The ledger cannot be opened.
+    """
+    table = file.site
+    key = Key.load(table.key)
+    institution = agreement.institutions.get(agreement.institution_of_site(table.name))
+    if agreement.institution_of_site(table.name) != table.institution or institution is None:
+        raise AgreementError(f"The agreement has site '{table.name}' at another institution than '{table.institution}'.")
+    if institution.key != key.public.text or key.name != table.institution:
+        raise AgreementError(
+            f"{table.key} is not the key that the agreement has for '{table.institution}'.",
+            f"Put the right key there, or amend the agreement: its key is {institution.key[:24]}…",
+        )
+    offers = offers_of(file)
+    text, source = DEFAULT_POLICY, "the default policy"
+    if table.policy is not None:
+        try:
+            text, source = table.policy.read_text(), str(table.policy)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(str(table.policy), [f"it cannot be read: {error}"]) from error
+    policy = Policy(agreement.rules, SitePolicies(text, [offer.spec for offer in offers], source=source))
+    if executor is None:
+        executor = LocalExecutor(file.executor.workers, table.data / "logs", clock)
+    allocations = [(allocation.team, allocation.quantity) for allocation in file.allocations]
+    return Site(table.name, key, agreement, policy, offers, allocations, executor, table.data, clock)
+
+
+def offers_of(file: SiteFile) -> list[Offered]:
+    """Return what a site's file puts on offer.
+
+    Raises:
+        UsageError: A module cannot be imported.
+        ConfigError: A procedure is not in its module, or two have the same name.
+    """
+    offers: list[Offered] = []
+    mistakes: list[str] = []
+    for i, entry in enumerate(file.procedures):
+        found = {procedure.spec.name: (target, procedure) for target, procedure in procedures_in(entry.use)}
+        for name in entry.only:
+            if name not in found:
+                mistakes.append(f"procedures[{i}].only: {entry.use} has no '{name}'.{did_you_mean(name, found)}")
+        if not found:
+            mistakes.append(f"procedures[{i}].use: {entry.use} has no function marked @procedure")
+        for name, (target, procedure) in found.items():
+            if not entry.only or name in entry.only:
+                offers.append(_offered(file, entry, procedure.spec, target))
+    for command in file.commands:
+        template = Command(command.command, command.outputs_file, command.files, tuple(command.infeasible_exit_codes))
+        offers.append(_offered(file, command, command.spec, template))
+    names = [offer.spec.name for offer in offers]
+    mistakes += [f"'{name}' is offered twice" for name in sorted(set(names)) if names.count(name) > 1]
+    if mistakes:
+        raise ConfigError(f"site '{file.site.name}'", mistakes)
+    return offers
+
+
+def _offered(file: SiteFile, limits: Limits, spec: ProcedureSpec, target: str | Command) -> Offered:
+    return Offered(
+        spec,
+        target,
+        limits.charge.unit,
+        limits.charge.per_run or 0.0,
+        limits.charge.per_hour or 0.0,
+        limits.time_limit_s or file.executor.time_limit_s,
+        limits.memory_bytes or file.executor.memory_bytes or 0,
+        limits.exceeded,
+    )

@@ -1,0 +1,499 @@
+"""A site: an institution's side of a run, from the signed request to the settled charge.
+
+Read it in the order in which a run happens: `submit` (verify, check, decide, reserve, accept) → `_advance` (start,
+write it down, hand it over) → `_job_ended` (settle) → `_publish` (report).
+"""
+
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio
+import msgspec
+
+import renkei
+from renkei.accounts import Books
+from renkei.catalog import DatasetStore
+from renkei.clock import Clock
+from renkei.errors import AgreementError, Denied, Expired, UsageError
+from renkei.executors import Executor, JobEnd
+from renkei.federation import (
+    CANCEL_BATCH,
+    RUN_BATCH,
+    CancelBatch,
+    Description,
+    Reports,
+    RunBatch,
+    RunRequest,
+)
+from renkei.ids import is_id
+from renkei.ledger import Appended, Ledger
+from renkei.ledger.merkle import inclusion_proof
+from renkei.model.agreement import Agreement
+from renkei.model.quantity import Quantity
+from renkei.model.records import (
+    AllocationGranted,
+    BatchReceived,
+    CancelAsked,
+    Dataset,
+    Reason,
+    RequestRefused,
+    RunAccepted,
+    RunDecided,
+    RunEnded,
+    RunParked,
+    RunRefused,
+    RunStarted,
+    SiteOpened,
+)
+from renkei.model.space import Point
+from renkei.policy import Decision, Policy, Question
+from renkei.site._offer import Offered
+from renkei.site._runs import RunRow, Runs
+from renkei.trust.envelope import Envelope, unseal
+from renkei.trust.keys import Key, PublicKey
+
+FRESH_S = 300.0
+"""How far a batch's time of issue may be from the site's clock."""
+QUEUE_S = 86_400.0
+"""How long an accepted run may wait and work, beyond twice its time limit, until it is given up as lost."""
+SWEEP_S = 2.0
+"""How often deadlines are looked at."""
+
+_read_run_batch = msgspec.json.Decoder(RunBatch).decode
+_read_cancel_batch = msgspec.json.Decoder(CancelBatch).decode
+
+
+class Site:
+    """An institution's site in this process; satisfies `renkei.federation.SiteHandle`.
+
+    Make it, enter `opened`, and it takes requests. All methods belong to the event loop's thread.
+
+    Args:
+        name: The site's name in the agreement.
+        key: The institution's key; `key.name` is the institution.
+        agreement: Who belongs and who may do what.
+        policy: The agreement's rules and the site's own policies.
+        offers: The procedures on offer.
+        allocations: What each team may use, in all; grants follow when this differs from the books.
+        executor: What runs jobs.
+        directory: Where the ledger, datasets and run directories live.
+        clock: Time, randomness, blocking calls.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        key: Key,
+        agreement: Agreement,
+        policy: Policy,
+        offers: Sequence[Offered],
+        allocations: Sequence[tuple[str, Quantity]],
+        executor: Executor,
+        directory: Path,
+        clock: Clock,
+    ) -> None:
+        self.name, self.agreement, self.directory = name, agreement, directory
+        self._key, self._policy, self._executor, self._clock = key, policy, executor, clock
+        self._offers: Mapping[str, Offered] = {offer.spec.name: offer for offer in offers}
+        self._allocations = allocations
+        self.runs, self.books = Runs(), Books()
+        self.ledger = Ledger(directory / "ledger.db", f"site/{name}", key, clock, [self.runs, self.books])
+        self.ledger.follow(self._publish)
+        self.datasets = DatasetStore(directory / "datasets")
+        self._queue: deque[str] = deque()
+        self._launching: dict[str, int] = {}
+        self._feeds: dict[str, list[_Feed]] = defaultdict(list)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator["Site"]:
+        """Serve until the end of the block: take up the runs that a stop or a crash left, then run jobs."""
+        try:
+            await self._recover()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._executor.serve, self._job_ended)
+                tasks.start_soon(self._sweep)
+                await self._advance()
+                yield self
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.ledger.close()
+
+    # ---- a run comes in --------------------------------------------------------------------------------------
+
+    async def submit(self, envelope: Envelope) -> Reports:
+        """See `SiteHandle.submit`."""
+        batch = await self._open(envelope, RUN_BATCH)
+        received = self.ledger.append(
+            BatchReceived(envelope.kind, envelope.signer, envelope.payload.decode(), envelope.signature)
+        )
+        answers = [self._take(request, batch.institution, received.seq) for request in batch.requests]
+        await self._advance()
+        return [self.ledger.read(self.runs.rows[a].said) if isinstance(a, str) else a for a in answers]
+
+    def _take(self, request: RunRequest, institution: str, batch: int) -> bytes | str:
+        """Check, decide and reserve; return the record made of it, or the id of a run that is known already."""
+        digest = request.digest
+        known = self.runs.rows.get(request.run)
+        if known is not None and known.request == digest:
+            return request.run
+        offer = self._offers.get(request.procedure)
+        parameters: Point = {} if offer is None else offer.spec.complete(request.parameters)
+        if known is not None:
+            refusal = "conflict", [Reason("run.conflict", "this run id was used before for another request", "site")]
+        else:
+            refusal = self._problems(request, institution, offer, parameters)
+        if refusal is not None or offer is None:
+            code, reasons = refusal or ("invalid", [])
+            return self._refuse(request, digest, batch, code, reasons)
+        decision = self._policy.decide(self._question(request, institution, offer, parameters))
+        if decision.effect == "deny":
+            return self._refuse(request, digest, batch, "denied", _reasons(decision))
+        if decision.effect == "ask":
+            parked = RunParked(
+                request.run, digest, batch, institution, request.team, request.campaign, request.trial,
+                request.procedure, offer.spec.version, parameters, _reasons(decision),
+            )  # fmt: skip
+            return self.ledger.append(parked).raw
+        return self._accept(request, digest, batch, institution, offer, parameters, _reasons(decision))
+
+    def _problems(
+        self, request: RunRequest, institution: str, offer: Offered | None, parameters: Point
+    ) -> tuple[str, list[Reason]] | None:
+        """Return (code, reasons) of a request that cannot be taken whatever the policy says, or None."""
+        if not is_id(request.run):
+            return "invalid", [Reason("run.id", f"'{request.run[:60]}' is not a UUIDv7", "site")]
+        if not self.agreement.may_sign_for(institution, request.team):
+            text = f"'{institution}' is not an institution of team '{request.team}'"
+            return "denied", [Reason("agreement.team", text, "agreement")]
+        if offer is None:
+            return "invalid", [Reason("procedure.unknown", f"this site does not offer '{request.procedure}'", "site")]
+        if request.version not in ("", offer.spec.version):
+            text = f"this site offers version {offer.spec.version}, not {request.version}"
+            return "invalid", [Reason("procedure.version", text, "site")]
+        if problems := offer.spec.problems(parameters):
+            return "invalid", [Reason("parameters", problem, "site") for problem in problems]
+        return None
+
+    def _accept(
+        self,
+        request: "RunRequest | RunRow",
+        digest: str,
+        batch: int,
+        institution: str,
+        offer: Offered,
+        parameters: Point,
+        reasons: tuple[Reason, ...],
+    ) -> bytes:
+        amount = offer.reservation
+        available = self.books.available(request.team, amount.unit)
+        if available.micro < amount.micro:
+            text = f"the run reserves {amount}, and team '{request.team}' has {available} left here"
+            return self._refuse(request, digest, batch, "allocation", [Reason("allocation", text, "site")])
+        accepted = RunAccepted(
+            request.run, digest, batch, institution, request.team, request.campaign, request.trial,
+            request.procedure, offer.spec.version, parameters, amount.micro, amount.unit,
+            self._clock.now() + QUEUE_S + 2 * offer.time_limit_s, reasons,
+        )  # fmt: skip
+        self._queue.append(request.run)
+        return self.ledger.append(accepted).raw
+
+    def _refuse(
+        self, request: "RunRequest | RunRow", digest: str, batch: int, code: str, reasons: Sequence[Reason]
+    ) -> bytes:
+        refused = RunRefused(
+            request.run, digest, batch, request.team, request.campaign, request.trial, request.procedure,
+            code, tuple(reasons),
+        )  # fmt: skip
+        return self.ledger.append(refused).raw
+
+    def _question(self, request: RunRequest, institution: str, offer: Offered, parameters: Point) -> Question:
+        amount = offer.reservation
+        return Question(
+            team=request.team,
+            institution=institution,
+            party=self.agreement.institutions[institution].party,
+            site=self.name,
+            campaign=request.campaign,
+            procedure=request.procedure,
+            version=offer.spec.version,
+            kind=offer.spec.kind,
+            purpose=request.purpose,
+            release=request.release,
+            parameters=parameters,
+            quantity=amount.value,
+            unit=amount.unit,
+        )
+
+    async def _open(self, envelope: Envelope, kind: str) -> RunBatch:
+        """Return the batch in an envelope that a member of the agreement signed for this site just now."""
+        try:
+            institution = self.agreement.institutions.get(envelope.signer)
+            if institution is None:
+                raise Denied(f"'{envelope.signer[:60]}' is not an institution of the agreement.")
+            now = self._clock.now()
+            if not self.agreement.is_in_term(now):
+                raise Expired(f"The agreement '{self.agreement.name}' is not in its term.")
+            payload = unseal(envelope, PublicKey.parse(institution.key), kind)
+            try:
+                batch = (_read_run_batch if kind == RUN_BATCH else _read_cancel_batch)(payload)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise Denied(f"The batch is not readable: {error}.") from error
+            if batch.audience != self.name:
+                raise Denied(f"The batch is for '{batch.audience[:60]}', not for '{self.name}'.")
+            if batch.institution != envelope.signer:
+                raise Denied(f"The batch speaks for '{batch.institution[:60]}', but '{envelope.signer}' signed it.")
+            if abs(now - batch.issued_at) > FRESH_S:
+                raise Expired("The batch was issued too long ago, or in the future.", "Check the clocks.")
+        except AgreementError as error:
+            self.ledger.append(RequestRefused(envelope.signer[:100], error.message))
+            await self.ledger.sync()
+            raise
+        return batch  # type: ignore[return-value]
+
+    # ---- it runs ---------------------------------------------------------------------------------------------
+
+    async def _advance(self) -> None:
+        """Start what can start, make everything so far durable, then hand over what was started."""
+        starting: list[RunRow] = []
+        rooms: dict[str, int] = {}
+        while self._queue:
+            row = self.runs.rows[self._queue[0]]
+            room = rooms.get(row.procedure)
+            if room is None:
+                room = self._executor.room(row.procedure) - self._launching.get(row.procedure, 0)
+            if room <= 0:
+                break
+            rooms[row.procedure] = room - 1
+            self._queue.popleft()
+            self.ledger.append(RunStarted(row.run, self._executor.name))
+            starting.append(row)
+        with self._counted(starting):
+            await self.ledger.sync()
+            if starting:
+                jobs = [
+                    self._offers[row.procedure].job(row.run, row.parameters, str(self._run_directory(row.run)))
+                    for row in starting
+                ]
+                await self._executor.submit(jobs)
+
+    @contextmanager
+    def _counted(self, starting: Sequence[RunRow]) -> Iterator[None]:
+        """Count runs that were started but not yet handed over, so that nobody else gives away their room."""
+        counted = self._launching
+        for row in starting:
+            counted[row.procedure] = counted.get(row.procedure, 0) + 1
+        try:
+            yield
+        finally:
+            for row in starting:
+                counted[row.procedure] -= 1
+
+    async def _job_ended(self, ends: Sequence[JobEnd]) -> None:
+        for end in ends:
+            datasets: tuple[Dataset, ...] = ()
+            if end.files:
+                datasets = await self._clock.blocking(lambda end=end: self._keep(end.files))
+            row = self.runs.live.get(end.run)
+            if row is not None:  # else it was given up at its deadline meanwhile
+                self._end(row, end, datasets)
+        await self._advance()
+
+    def _keep(self, files: Mapping[str, str]) -> tuple[Dataset, ...]:
+        return tuple(self.datasets.put(Path(path), name) for name, path in files.items())
+
+    def _end(self, row: RunRow, end: JobEnd, datasets: tuple[Dataset, ...] = ()) -> None:
+        """Write down how a run ended and settle its charge, in one record."""
+        offer = self._offers.get(row.procedure)
+        is_charged = end.outcome != "lost" and end.fault != "facility" and row.state == "started"
+        charge = offer.charge(end.seconds).micro if is_charged and offer is not None else 0
+        ended = RunEnded(
+            run=row.run,
+            outcome=end.outcome,
+            team=row.team,
+            reserved=row.micro,
+            charge=min(charge, row.micro),
+            unit=row.unit,
+            queue_s=round(max(0.0, (row.started_at or self._clock.now()) - row.at), 6),
+            run_s=round(end.seconds, 6),
+            outputs=end.outputs,
+            datasets=datasets,
+            fault=end.fault,
+            retryable=end.retryable,
+            message=end.message,
+            evidence=end.evidence,
+        )
+        self.ledger.append(ended)
+
+    async def _sweep(self) -> None:
+        """End runs that are past their deadline as lost."""
+        while True:
+            await self._clock.sleep(SWEEP_S)
+            now = self._clock.now()
+            late = [row for row in self.runs.live.values() if row.deadline < now]
+            for row in late:
+                await self._executor.cancel(row.run)
+            for row in late:
+                if row.run in self.runs.live:
+                    self._withdraw(row.run)
+                    self._end(row, JobEnd(row.run, "lost", retryable=True, message="no word of it by its deadline"))
+            if late:
+                await self._advance()
+
+    async def _recover(self) -> None:
+        """Write down that the site opened; queue what was accepted, settle what was running."""
+        agreement = self.agreement.digest
+        self.ledger.append(
+            SiteOpened(self.name, self._key.name, self._key.public.text, agreement, renkei.__version__)
+        )
+        self._grant()
+        started: list[RunRow] = []
+        for row in list(self.runs.live.values()):
+            if row.procedure not in self._offers:
+                message = f"the site no longer offers '{row.procedure}'"
+                self._end(row, JobEnd(row.run, "failed", fault="facility", retryable=True, message=message))
+            elif row.state == "accepted":
+                self._queue.append(row.run)
+            else:
+                started.append(row)
+        jobs = [
+            self._offers[row.procedure].job(row.run, row.parameters, str(self._run_directory(row.run)))
+            for row in started
+        ]
+        for end in await self._executor.settle(jobs):
+            datasets = self._keep(end.files) if end.files else ()
+            self._end(self.runs.live[end.run], end, datasets)
+        await self.ledger.sync()
+
+    def _grant(self) -> None:
+        """Bring the books to what the site's file says that teams may use; spent and reserved stay as they are."""
+        for team, amount in self._allocations:
+            row = self.books.rows.get(f"{team} {amount.unit}")
+            granted, available = (-row.granted, row.available) if row else (0, 0)
+            more = max(amount.micro - granted, -available)
+            if more:
+                self.ledger.append(AllocationGranted(team, more, amount.unit, "site file"))
+
+    def _withdraw(self, run: str) -> None:
+        if run in self._queue:
+            self._queue.remove(run)
+
+    def _run_directory(self, run: str) -> Path:
+        return self.directory / "runs" / run
+
+    # ---- people decide ---------------------------------------------------------------------------------------
+
+    async def decide(self, run: str, by: str, approved: bool, note: str = "") -> str:
+        """Approve or deny a parked run, in the name of a person; return the state that it then has.
+
+        Raises:
+            UsageError: There is no such run, or it is not waiting for anybody.
+        """
+        row = self.runs.rows.get(run)
+        if row is None or row.state != "parked":
+            state = "unknown here" if row is None else row.state
+            raise UsageError(f"Run {run} is {state}, not waiting for approval.", "List runs with: renkei run list")
+        self.ledger.append(RunDecided(run, by, approved, note))
+        verb = "approved" if approved else "denied"
+        reason = Reason(f"person.{verb}", f"{verb} by {by}" + (f": {note}" if note else ""), "site")
+        offer = self._offers.get(row.procedure)
+        if approved and offer is not None:
+            self._accept(row, row.request, row.batch, row.institution, offer, row.parameters, (reason,))
+        else:
+            self._refuse(row, row.request, row.batch, "denied", [reason])
+        await self._advance()
+        return self.runs.rows[run].state
+
+    async def cancel(self, envelope: Envelope) -> None:
+        """See `SiteHandle.cancel`."""
+        batch: CancelBatch = await self._open(envelope, CANCEL_BATCH)  # type: ignore[assignment]
+        for run in batch.runs:
+            row = self.runs.rows.get(run)
+            if row is not None and self.agreement.may_sign_for(batch.institution, row.team):
+                await self.cancel_run(run, batch.by or batch.institution)
+        await self._advance()
+
+    async def cancel_run(self, run: str, by: str) -> None:
+        """Cancel one run, in the name of whoever asks: at once if it waits, through its executor if it runs."""
+        row = self.runs.rows.get(run)
+        if row is None or row.state not in ("accepted", "started", "parked"):
+            return
+        self.ledger.append(CancelAsked(run, by))
+        if row.state == "parked":
+            self._refuse(row, row.request, row.batch, "cancelled", [Reason("run.cancelled", f"cancelled by {by}")])
+        elif row.state == "started":
+            await self._executor.cancel(run)
+        else:
+            self._withdraw(run)
+            self._end(row, JobEnd(run, "cancelled", message=f"cancelled by {by} before it started"))
+        await self.ledger.sync()
+
+    # ---- everybody learns ------------------------------------------------------------------------------------
+
+    async def describe(self, team: str) -> Description:
+        """See `SiteHandle.describe`."""
+        available = {row.unit: Quantity(row.available, row.unit).value for row in self.books.rows.values()
+                     if row.team == team}  # fmt: skip
+        offers = tuple(offer.describe(self._executor.slots) for offer in self._offers.values())
+        return Description(self.name, self._key.name, self._key.public.text, offers, available)
+
+    async def find(self, runs: Sequence[str]) -> list[bytes | None]:
+        """See `SiteHandle.find`."""
+        await self.ledger.sync()
+        rows = [self.runs.rows.get(run) for run in runs]
+        return [None if row is None else self.ledger.read(row.said) for row in rows]
+
+    @asynccontextmanager
+    async def follow(self, campaign: str) -> AsyncIterator[AsyncIterator[Reports]]:
+        """See `SiteHandle.follow`."""
+        feed = _Feed()
+        self._feeds[campaign].append(feed)
+        try:
+            yield feed.reports()
+        finally:
+            self._feeds[campaign].remove(feed)
+
+    async def checkpoint(self) -> str:
+        """See `SiteHandle.checkpoint`."""
+        return await self.ledger.checkpoint()
+
+    async def inclusion(self, seq: int, size: int) -> list[bytes]:
+        """See `SiteHandle.inclusion`."""
+        return inclusion_proof(self.ledger.leaf_hashes(size), seq, size)
+
+    def _publish(self, records: Sequence[Appended]) -> None:
+        by_campaign: dict[str, list[bytes]] = {}
+        for record in records:
+            body = record.body
+            is_conflict = isinstance(body, RunRefused) and body.code == "conflict"  # somebody else's use of a known id
+            if isinstance(body, RunAccepted | RunEnded | RunRefused | RunParked) and not is_conflict:
+                by_campaign.setdefault(self.runs.rows[body.run].campaign, []).append(record.raw)
+        for campaign, raws in by_campaign.items():
+            for feed in self._feeds.get(campaign, ()):
+                feed.put(raws)
+
+
+class _Feed:
+    """Reports on their way to one follower."""
+
+    def __init__(self) -> None:
+        self._waiting: list[bytes] = []
+        self._wake = anyio.Event()
+
+    def put(self, raws: Sequence[bytes]) -> None:
+        self._waiting += raws
+        self._wake.set()
+
+    async def reports(self) -> AsyncIterator[Reports]:
+        while True:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            waiting, self._waiting = self._waiting, []
+            if waiting:
+                yield waiting
+
+
+def _reasons(decision: Decision) -> tuple[Reason, ...]:
+    return tuple(Reason(reason.id, reason.text, reason.source) for reason in decision.reasons)
