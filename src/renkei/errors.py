@@ -84,6 +84,7 @@ class ConfigError(UsageError):
     code = "config"
 
     def __init__(self, source: str, mistakes: Iterable[str], hint: str = "") -> None:
+        self.source = source
         self.mistakes = list(mistakes)
         n = len(self.mistakes)
         head = f"{source} has {n} mistake{'s' if n != 1 else ''}:"
@@ -91,6 +92,9 @@ class ConfigError(UsageError):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}".strip()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ConfigError, (self.source, self.mistakes, self.hint)
 
 
 class AgreementError(RenkeiError):

@@ -57,6 +57,7 @@ class Books(Table[Balance]):
     """The projection of every allocation at a site. Rows are keyed "TEAM UNIT"."""
 
     name = "books"
+    bodies = (AllocationGranted, RunAccepted, RunEnded)
 
     def __init__(self) -> None:
         super().__init__(Balance)

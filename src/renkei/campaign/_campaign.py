@@ -18,6 +18,7 @@ from renkei.model.records import (
     TrialInfeasible,
     TrialObserved,
     TrialProposed,
+    read_record,
 )
 from renkei.model.space import Observation, Point, feasible, reached
 from renkei.planning import Planner, create
@@ -81,7 +82,8 @@ class Campaign:
                 "Give the new one another name, or resume the old one with: renkei campaign resume NAME",
             )
         else:
-            self.ledger.append(CampaignResumed(renkei.__version__))
+            last = read_record(self.ledger.read(self.ledger.size - 1))
+            self.ledger.append(CampaignResumed(renkei.__version__, known.active_s + last.at - known.session_at))
         ended = sorted((row for row in self.trials.rows.values() if row.ended_at), key=lambda row: row.ended_at)
         self._untold = [_observation(row) for row in ended]
 

@@ -298,7 +298,9 @@ class Runner:
 
     def _exhausted(self) -> tuple[str, str] | None:
         campaign, stop = self.campaign, self.campaign.file.stop
-        if stop.wall_s is not None and campaign.status.row.active_s >= stop.wall_s:
+        status = campaign.status.row
+        active_s = status.active_s + campaign.clock.now() - status.session_at
+        if stop.wall_s is not None and active_s >= stop.wall_s:
             return "exhausted", f"its time of {stop.wall_s:g} s is used up"
         if campaign.runs.open or self._is_asking:
             return None

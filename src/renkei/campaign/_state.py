@@ -76,6 +76,7 @@ class Trials(Table[TrialRow]):
     """The projection of every trial. `pending` are those without a fate, in the order of their proposal."""
 
     name = "trials"
+    bodies = (TrialProposed, RunRequested, TrialObserved, TrialInfeasible, TrialAbandoned)
 
     def __init__(self) -> None:
         super().__init__(TrialRow)
@@ -113,6 +114,7 @@ class TrialRuns(Table[RunRow]):
     """The projection of every run that the campaign asked for. `open` are those that have not ended."""
 
     name = "runs"
+    bodies = (RunRequested, RunReported, RunWithdrawn)
 
     def __init__(self) -> None:
         super().__init__(RunRow)
@@ -157,7 +159,10 @@ class TrialRuns(Table[RunRow]):
 
 
 class StatusRow(msgspec.Struct):
-    """The campaign as a whole. `active_s` counts only the time in which somebody drove it."""
+    """The campaign as a whole. Time counts only while somebody drives it.
+
+    `active_s` is what earlier sessions took; the present one began at `session_at`.
+    """
 
     campaign: str = ""
     team: str = ""
@@ -165,7 +170,7 @@ class StatusRow(msgspec.Struct):
     state: str = "running"
     why: str = ""
     opened_at: float = 0.0
-    last_at: float = 0.0
+    session_at: float = 0.0
     active_s: float = 0.0
     n_sessions: int = 0
     text: str = ""
@@ -175,6 +180,7 @@ class Status(Table[StatusRow]):
     """The projection of the campaign as a whole; one row."""
 
     name = "status"
+    bodies = (CampaignOpened, CampaignResumed, CampaignEnded)
 
     def __init__(self) -> None:
         super().__init__(StatusRow)
@@ -190,14 +196,13 @@ class Status(Table[StatusRow]):
         match body:
             case CampaignOpened():
                 row = StatusRow(
-                    body.campaign, body.team, body.institution, opened_at=at, last_at=at, n_sessions=1, text=body.text
+                    body.campaign, body.team, body.institution, opened_at=at, session_at=at, n_sessions=1, text=body.text
                 )
             case CampaignResumed():
-                row.state, row.why, row.last_at, row.n_sessions = "running", "", at, row.n_sessions + 1
+                row.state, row.why, row.n_sessions = "running", "", row.n_sessions + 1
+                row.active_s, row.session_at = body.active_s, at
             case CampaignEnded():
                 row.state, row.why = body.state, body.why
             case _:
-                pass
-        row.active_s += max(0.0, at - row.last_at)
-        row.last_at = at
+                return
         self.put("campaign", row)

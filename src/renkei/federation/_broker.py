@@ -115,17 +115,20 @@ class Broker:
     ) -> Choice | None:
         """Return the best route for a trial that was tried at `tried`, or None when none can take it now."""
         now = self._clock.monotonic()
-        usable = [r for r in self.routes if not r.closed and not r.waits_for_end and now >= r.blocked_until]
-        usable = [r for r in usable if (r.n_failures == 0 or r.in_flight == 0) and may_use(r)]
-        if not usable:
-            return None
-        fresh = [r for r in usable if r.site not in tried]
-        scores = [(r.expected_s() * (1 + r.pressure(n_to_come)), i, r) for i, r in enumerate(fresh or usable)]
-        best = min(scores)[2]
-        why = {
-            r.site: [round(score, 4), round(r.expected_s(), 4), round(r.pressure(n_to_come), 4)] for score, _, r in scores
-        }
-        return Choice(best, {"score, expected_s, pressure": why})
+        best: Route | None = None
+        best_rank = (True, 0.0)
+        why: dict[str, list[float]] = {}
+        for route in self.routes:
+            if route.closed or route.waits_for_end or now < route.blocked_until or not may_use(route):
+                continue
+            if route.n_failures and route.in_flight:
+                continue  # one run at a time, until one comes back well
+            expected_s, pressure = route.expected_s(), route.pressure(n_to_come)
+            rank = route.site in tried, expected_s * (1 + pressure)
+            why[route.site] = [round(rank[1], 4), round(expected_s, 4), round(pressure, 4)]
+            if best is None or rank < best_rank:
+                best, best_rank = route, rank
+        return None if best is None else Choice(best, {"score, expected_s, pressure": why})
 
     @property
     def is_closed(self) -> bool:

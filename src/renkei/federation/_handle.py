@@ -40,7 +40,7 @@ class SiteHandle(Protocol):
         ...
 
     def follow(self, campaign: str) -> AbstractAsyncContextManager[AsyncIterator[Reports]]:
-        """Stream the site's records about the runs of a campaign, as they become durable from now on.
+        """Stream the site's records about the runs of a campaign that `submit` did not return, from now on.
 
         Who enters it first and then asks `find` about every run that has not ended misses nothing.
         """

@@ -72,6 +72,10 @@ class Ledger:
     ) -> None:
         self.path, self.owner, self.clock = path, owner, clock
         self._key, self._projections, self._checkpoint_s = key, projections, checkpoint_s
+        self._folds: dict[type[Body], list[Callable[[int, float, Body], None]]] = {}
+        for projection in projections:
+            for kind in projection.bodies:
+                self._folds.setdefault(kind, []).append(projection.apply)
         self._pending: list[Appended] = []
         self._hashes: list[bytes] = []
         self._commit: anyio.Event | None = None
@@ -105,8 +109,8 @@ class Ledger:
         appended = Appended(seq, raw, body)
         self._pending.append(appended)
         self._hashes.append(digest)
-        for projection in self._projections:
-            projection.apply(seq, at, body)
+        for fold in self._folds.get(type(body), ()):
+            fold(seq, at, body)
         return appended
 
     async def sync(self) -> None:
@@ -247,6 +251,7 @@ def _open(path: Path, owner: str, key: Key) -> sqlite3.Connection:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA wal_autocheckpoint = 8000")  # pages; the same ones are written over and over
         check_format(db, path)
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
             db.executescript(

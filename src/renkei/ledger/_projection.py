@@ -20,9 +20,11 @@ class Projection(Protocol):
     """
 
     name: str
+    bodies: tuple[type[Body], ...]
+    """The bodies that it is folded from; of all others it is told nothing."""
 
     def apply(self, seq: int, at: float, body: Body) -> None:
-        """Fold one record in; records of kinds it does not care for are passed over."""
+        """Fold one record in."""
         ...
 
     def changes(self) -> Iterable[Change]:
@@ -38,6 +40,7 @@ class Table(Generic[Row]):
     """Rows of one struct type by key: the usual base of a projection."""
 
     name: str
+    bodies: tuple[type[Body], ...]
 
     def __init__(self, row_type: type[Row]) -> None:
         self.rows: dict[str, Row] = {}

@@ -192,7 +192,8 @@ def _record_problem(seq: int, raw: object, digest: object, projections: Iterable
     if record.seq != seq:
         return f"record {seq} carries the number {record.seq}: records were swapped or inserted"
     for projection in projections:
-        projection.apply(seq, record.at, record.body)
+        if isinstance(record.body, projection.bodies):
+            projection.apply(seq, record.at, record.body)
     return ""
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import date
+from typing import cast
 
 from renkei.model.agreement import AgreementSite, Contribution, Institution, Party, Team, parse_agreement
 from renkei.model.rule import Rule
@@ -74,7 +75,7 @@ def new_agreement_text(
         *(_block(f"[teams.{_key(key)}]", name=t.name, institutions=t.institutions) for key, t in teams.items()),
         "# Contributions: what a team may use at a site.",
         *(_block("[[contributions]]", site=c.site, team=c.team, quantity=str(c.quantity)) for c in contributions),
-        "# Rules: deny beats ask, ask beats allow, and what no rule allows is denied. The keys teams, procedures, sites,\n"
+        "# Rules: deny beats ask, ask beats allow, and what no rule allows is denied. teams, procedures, sites,\n"
         '# purposes, institutions and parties take patterns such as ["fusion.*"]; a key that is left out fits all.',
         *(_block("[[rules]]", **_rule(rule)) for rule in rules),
     ]
@@ -96,7 +97,7 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
-        return f"[{', '.join(_value(entry) for entry in value)}]"  # pyright: ignore[reportUnknownVariableType]
+        return f"[{', '.join(_value(entry) for entry in cast('tuple[object, ...]', value))}]"
     return _text(value) if isinstance(value, str) else str(value)
 
 

@@ -210,7 +210,7 @@ def _convert(parameter: Parameter, target: Parameter) -> Convert | None:
         return None
     if not (_is_whole(factor) and _is_whole(offset)):
         raise UsageError(f"Whole numbers of '{parameter.unit}' are not whole numbers of '{target.unit}'.")
-    return lambda value: round(value * factor + offset)  # type: ignore[operator]
+    return lambda value: round(int(value) * factor + offset)
 
 
 def _to_real(factor: float, offset: float, low: float, high: float, *, same: bool) -> Convert:
@@ -218,7 +218,7 @@ def _to_real(factor: float, offset: float, low: float, high: float, *, same: boo
     lowest, highest = low - dust, high + dust
 
     def convert(value: Value) -> Value:
-        number = float(value) if same else value * factor + offset  # type: ignore[operator]
+        number = float(value) if same else float(value) * factor + offset
         if low <= number <= high:
             return number
         if number < low:

@@ -62,7 +62,9 @@ def _targets(rename: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         for name in rename
         if name not in known
     ]
-    wrong += [f"{old}: found '{name}', expected one that is not fixed, too" for old, name in rename.items() if name in fixed]
+    wrong += [
+        f"{old}: found '{name}', expected one that is not fixed, too" for old, name in rename.items() if name in fixed
+    ]
     targets = list(rename.values())
     wrong += [
         f"{old}: found '{name}', expected another name for each parameter"

@@ -208,7 +208,10 @@ def load_campaign(path: Path) -> Campaign:
     return parse_campaign(read_bytes(path), str(path), folder=path.absolute().parent).resolved()
 
 
-def _campaign(file: CampaignFile[PoolTable] | CampaignFile[dict[str, ParameterTable]], text: bytes | str) -> Campaign:
+def _campaign(
+    file: "CampaignFile[PoolTable] | CampaignFile[dict[str, ParameterTable]]",  # in quotes: naming them builds them
+    text: bytes | str,
+) -> Campaign:
     space, pool = _space(file.space)
     content = text if isinstance(text, bytes) else text.encode()
     head = file.campaign

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainVali
 from pydantic.types import StringConstraints
 
 from renkei.errors import UsageError, did_you_mean
-from renkei.model.files import as_table, expected, scope_of, shown
+from renkei.model.files import as_table, expected, one_of, scope_of, shown
 from renkei.model.procedure import NAME
 from renkei.model.quantity import Quantity, parse_duration
 from renkei.model.space import Value
@@ -114,8 +114,7 @@ def _physical_unit(value: str) -> str:
 def _allocation_unit(value: str) -> str:
     if value in ALLOCATION_UNITS:
         return value
-    near = did_you_mean(value, ALLOCATION_UNITS)
-    raise expected(f"one of {', '.join(ALLOCATION_UNITS)}.{near}".removesuffix("."))
+    raise expected(one_of(ALLOCATION_UNITS, value))
 
 
 def _amount(value: object) -> Quantity:

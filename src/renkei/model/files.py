@@ -115,9 +115,9 @@ def read_toml(text: bytes | str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(plain)
     except tomllib.TOMLDecodeError as error:
-        what, where = re.fullmatch(r"(.*?)(?: \(at (.*)\))?", str(error), re.DOTALL).groups()  # type: ignore[union-attr]
-        at = re.fullmatch(r"line (\d+), column (\d+)", where or "")
-        if at is None:  # at the end of the document
+        what, _, where = str(error).rpartition(" (at ")
+        at = re.fullmatch(r"line (\d+), column (\d+)\)", where)
+        if at is None:  # "end of document"
             _refuse(source, plain, what)
         raise ConfigError(source, [f"line {at[1]}, column {at[2]}: {what}"], _SYNTAX_HINT) from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of nested brackets
@@ -173,31 +173,41 @@ def _refuse(source: str, before: str, what: str) -> NoReturn:
 
 def _lines(error: ErrorDetails, model: type[Table], raw: Mapping[str, Any]) -> list[str]:
     kind, loc, context = error["type"], error["loc"], error.get("ctx", {})
-    found: object = error["input"]
     if kind.startswith("union_tag"):
-        loc, found = (*loc, "type"), context.get("tag")
-    path = _path(loc, raw)
-    if kind == "too_short" and len(cast("list[object]", found)) >= context["min_length"]:
-        return []  # there are enough of them, but with mistakes of their own
+        kind, loc = "tag", (*loc, "type")
+    path, found = _place(loc, raw)
+    if loc[-1] == "[key]":
+        found = error["input"]
     if kind == "mistakes":
         return [f"{path}: {line}" for line in context["mistakes"]]
-    shapes = _shapes(model, loc[:-1])
+    if kind == "too_short" and len(cast("list[object]", found)) >= context["min_length"]:
+        return []  # there are enough of them, but with mistakes of their own
+    text = {"missing": "nothing", "extra_forbidden": "an unknown key"}.get(kind) or shown(found)
+    what = _EXPECTED[kind].format(**context) if kind in _EXPECTED else _named(error, kind, _shapes(model, loc[:-1]))
+    return [f"{path}: found {text}, expected {what}"]
+
+
+def _named(error: ErrorDetails, kind: str, shapes: list[type[Table]]) -> str:
+    """Return what is expected where the models or the error name it."""
     fields = {info.alias or name: info for shape in shapes for name, info in shape.model_fields.items()}
+    last, context = str(error["loc"][-1]), error.get("ctx", {})
     if kind == "extra_forbidden":
-        return [
-            f"{path}: found an unknown key, expected one of {', '.join(fields)}.{did_you_mean(str(loc[-1]), fields)}"
-        ]
+        return one_of(fields, last)
     if kind == "missing":
-        info = fields.get(str(loc[-1]))
-        what = (info.description if info else None) or "a value"
-        return [f"{path}: found nothing, expected {what[0].lower()}{what[1:].rstrip('.')}"]
+        what = (fields[last].description if last in fields else None) or "a value"
+        return f"{what[0].lower()}{what[1:].rstrip('.')}"
     if kind == "literal_error":
-        return [f"{path}: found {shown(found)}, expected {_one_of(str(context['expected']), found)}"]
-    if kind.startswith("union_tag"):
-        tags = [str(tag) for shape in shapes for tag in get_args(shape.model_fields["type"].annotation)]
-        return [f"{path}: found {shown(found)}, expected {_one_of(str(tags), found)}"]
-    what = _EXPECTED[kind].format(**context) if kind in _EXPECTED else f"something else: {error['msg']}"
-    return [f"{path}: found {shown(found)}, expected {what}"]
+        return one_of(re.findall(r"'([^']*)'", context["expected"]), str(error["input"]))
+    if kind == "tag":
+        return one_of([str(tag) for shape in shapes for tag in _tags(shape)], str(context.get("tag")))
+    return f"something else: {error['msg']}"
+
+
+def one_of(words: Iterable[str], found: str) -> str:
+    """Return the words that are expected, and the one that may have been meant."""
+    known = list(words)
+    near = did_you_mean(found, known)
+    return f"{'one of ' if len(known) > 1 else ''}{', '.join(known)}{f'.{near}' if near else ''}"
 
 
 def shown(value: object) -> str:
@@ -209,28 +219,27 @@ def shown(value: object) -> str:
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(shown(v) for v in cast('list[object]', value))}]" if len(str(value)) <= 60 else "a list"
+        text = f"[{', '.join(shown(entry) for entry in cast('list[object]', value))}]"
+        return text if len(text) <= 60 else "a list"
     if isinstance(value, date | time):
         return value.isoformat()
     text = str(value) if isinstance(value, int) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _one_of(quoted: str, found: object) -> str:
-    words = re.findall(r"'([^']*)'", quoted)
-    return f"one of {', '.join(words)}.{did_you_mean(str(found), words)}".removesuffix(".")
+def _place(loc: tuple[int | str, ...], raw: Mapping[str, Any]) -> tuple[str, object]:
+    """Return a place in the file as text, and what is written there, or None.
 
-
-def _path(loc: tuple[int | str, ...], raw: Mapping[str, Any]) -> str:
-    """Return a place in the file as text; `loc` also has parts that stand for no key, which are left out."""
+    Parts of `loc` that stand for no key are left out.
+    """
     path, here = "", cast(Any, raw)
     for i, part in enumerate(loc):
         if isinstance(here, list) and isinstance(part, int):
             path, here = f"{path}#{part + 1}", cast("list[Any]", here)[part]
-        elif isinstance(here, dict) and part != "[key]" and (part in here or i == len(loc) - 1):
+        elif isinstance(here, dict) and (part in here or (i == len(loc) - 1 and part != "[key]")):
             key = str(part) if re.fullmatch(r"[\w-]+", str(part), re.ASCII) else f'"{part}"'
             path, here = f"{path}.{key}" if path else key, cast("dict[Any, Any]", here).get(part)
-    return path or "the file"
+    return path, here
 
 
 def _shapes(model: type[Table], loc: tuple[int | str, ...]) -> list[type[Table]]:

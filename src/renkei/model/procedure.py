@@ -88,6 +88,10 @@ class ProcedureSpec:
 
     def problems(self, point: Mapping[str, Value]) -> list[str]:
         """Return everything wrong with `point`, which `complete` has filled."""
+        if len(point) == len(self.parameters) and not any(
+            p.name not in point or p.problem(point[p.name]) for p in self.parameters
+        ):
+            return []  # by far the usual case
         return Space(self.parameters).problems(point)
 
     def to_json(self) -> dict[str, Any]:
@@ -212,7 +216,7 @@ def outputs_of(result: object, spec: ProcedureSpec) -> tuple[dict[str, float], d
     if isinstance(result, Mapping):
         values = dict(typing.cast(Mapping[str, Any], result))
     elif dataclasses.is_dataclass(result) and not isinstance(result, type):
-        values = {o.name: getattr(result, o.name) for o in spec.outputs}
+        values: dict[str, Any] = {o.name: getattr(result, o.name, None) for o in spec.outputs}
     elif hasattr(result, "_asdict"):
         values = typing.cast(dict[str, Any], result._asdict())  # type: ignore[attr-defined]
     else:
@@ -223,12 +227,16 @@ def outputs_of(result: object, spec: ProcedureSpec) -> tuple[dict[str, float], d
         value = values.get(output.name)
         if value is None:
             raise ValueError(f"output '{output.name}' is missing")
-        if output.type == "file":
-            files[output.name] = Path(value)
-        else:
-            numbers[output.name] = number = float(value)
-            if not math.isfinite(number):
-                raise ValueError(f"output '{output.name}' is {number}, not a finite number")
+        try:
+            if output.type == "file":
+                files[output.name] = Path(value)
+            else:
+                numbers[output.name] = float(value)
+        except (TypeError, ValueError, OverflowError):
+            what = "path" if output.type == "file" else "number"
+            raise ValueError(f"output '{output.name}' is {value!r}, not a {what}") from None
+        if not math.isfinite(numbers.get(output.name, 0.0)):
+            raise ValueError(f"output '{output.name}' is {value}, not a finite number")
     return numbers, files
 
 
@@ -244,8 +252,14 @@ def _inspect(function: Callable[..., Any], name: str, version: str, kind: str) -
                 f"{where}: parameter '{parameter.name}' has no type.",
                 "Write, for example, Annotated[float, Interval(ge=0, le=1), Unit('1')].",
             )
-        parameters.append(_parameter(where, parameter.name, hints[parameter.name]))
+        if parameter.kind not in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
+            raise UsageError(
+                f"{where}: parameter '{parameter.name}' cannot be given by name.", "Write parameters without * and /."
+            )
+        parameters.append(described := _parameter(where, parameter.name, hints[parameter.name]))
         if parameter.default is not inspect.Parameter.empty:
+            if problem := described.problem(parameter.default):
+                raise UsageError(f"{where}: its default does not fit. {problem}", "Change the default or the bounds.")
             defaults[parameter.name] = parameter.default
     if "return" not in hints:
         raise UsageError(f"{where} does not say what it returns.", "Annotate the return type, for example a dataclass.")
@@ -279,7 +293,7 @@ def _parameter(where: str, name: str, hint: Any) -> Parameter:
         raise UsageError(
             f"{where}: parameter '{name}' has no bounds.", "Write Annotated[..., Interval(ge=LOW, le=HIGH)]."
         )
-    return Real(name, low, high, unit) if base is float else Integer(name, int(low), int(high), unit)
+    return Real(name, low, high, unit) if base is float else Integer(name, math.ceil(low), math.floor(high), unit)
 
 
 def _outputs(where: str, hint: Any) -> tuple[Output, ...]:

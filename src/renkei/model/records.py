@@ -198,9 +198,10 @@ class CampaignOpened(Body, frozen=True, omit_defaults=True):
 
 
 class CampaignResumed(Body, frozen=True, omit_defaults=True):
-    """The campaign went on after it had stopped, for whatever reason."""
+    """The campaign went on after it had stopped, for whatever reason; `active_s` is how long it was driven before."""
 
     software: str
+    active_s: float
 
 
 class CampaignEnded(Body, frozen=True, omit_defaults=True):

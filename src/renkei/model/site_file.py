@@ -163,7 +163,7 @@ def _placeholders(part: str, names: tuple[str, ...]) -> list[str]:
     except ValueError as error:
         return [f"found {part!r}, expected placeholders such as {{x}}, and {{{{ for a brace: {error}"]
     return [
-        f"found {{{name}{f'!{conversion}' if conversion else ''}{f':{form}' if form else ''}}}, expected one of {listed}"
+        f"found {{{name}{f'!{conversion}' * bool(conversion)}{f':{form}' * bool(form)}}}, expected one of {listed}"
         for _, name, form, conversion in fields
         if name not in names or form or conversion
     ]
@@ -200,7 +200,7 @@ class CommandFile(Limits):
     outputs: dict[Identifier, OutputTable] = Field(min_length=1, description="What it gives: outputs.NAME.")
     command: Annotated[Many[Text], AfterValidator(_fill_in)] = Field(
         min_length=1,
-        description="The program and its arguments: {NAME} stands for a parameter, {directory} and {run} for the run's.",
+        description="Program and arguments: {NAME} stands for a parameter, {directory} and {run} for those of the run.",
     )
     outputs_file: PathBelow = Field(
         default="outputs.json", description="The JSON object of numbers that it writes, below the run's directory."

@@ -27,7 +27,7 @@ class Real:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return f"{self.name}: found {value!r}, expected a number"
         if not (self.low <= value <= self.high):  # NaN fails here too
-            return f"{self.name}: {value:g} is outside [{self.low:g}, {self.high:g}] {_shown(self.unit)}".rstrip()
+            return f"{self.name}: {value} is outside [{self.low}, {self.high}] {_shown(self.unit)}".rstrip()
         return None
 
 
@@ -180,7 +180,7 @@ def feasible(outputs: Mapping[str, float], constraints: Sequence[Constraint]) ->
 def reached(
     outputs: Mapping[str, float], objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()
 ) -> bool:
-    """Return whether `outputs` makes the discovery: every objective with a `reach` is reached, every constraint holds."""
+    """Return whether `outputs` makes the discovery: every objective with a `reach` is reached, constraints hold."""
     goals = [o for o in objectives if o.reach_loss is not None]
     return (
         bool(goals)

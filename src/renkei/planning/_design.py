@@ -131,7 +131,7 @@ def derived_seed(seed: int, *words: object) -> int:
 
 def _shuffled(points: Sequence[Point], seed: int) -> Iterator[Point]:
     order = list(range(len(points)))
-    random.Random(derived_seed(seed, "order")).shuffle(order)  # noqa: S311 - a design, not a secret
+    random.Random(derived_seed(seed, "order")).shuffle(order)
     return (points[i] for i in order)
 
 

@@ -277,7 +277,8 @@ def alone(seed: int) -> Iterator[None]:
     What torch was set to before is restored.
     """
     n_threads = torch.get_num_threads()
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    # record, because botorch switches some of its warnings back on where it raises them.
+    with warnings.catch_warnings(record=True), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         torch.set_num_threads(1)
         torch.manual_seed(seed)

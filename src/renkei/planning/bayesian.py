@@ -1,6 +1,7 @@
 """Bayesian optimisation with BoTorch; torch is imported when a point is first asked for that needs a model."""
 
 import logging
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ class BayesianPlanner:
         seed: Same seed and history, same points.
         warm: Observations of earlier campaigns over the same parameters: the model learns from them, and each that gave
             every output saves a point of the initial design. They do not count as trials and may be proposed again.
-        initial: Points of the initial design; by default twice the number of parameters, at least 5, at most 16.
+        initial: Points of the initial design; by default two more than there are parameters, at least 5, at most 16.
 
     Raises:
         UsageError: The space cannot be searched, an objective or option is wrong, or BoTorch is not installed.
@@ -84,11 +85,11 @@ class BayesianPlanner:
         self._n_told = 0
         self._taken: dict[Key, list[float]] = {}
         self._listed: tuple[list[Point], list[Key], Rows] | None = None
-        self._fitted: "Surrogate | None" = None
+        self._fitted: Surrogate | None = None
         for observation in warm:
             self._codec.key(observation.point)
             self._history.add(observation)
-        wanted = min(16, max(5, 2 * len(space.parameters))) if initial is None else initial
+        wanted = min(16, max(5, len(space.parameters) + 2)) if initial is None else initial
         self._n_initial = max(0, wanted - self._history.n_works)
 
     def tell(self, observations: Sequence[Observation]) -> None:
@@ -120,6 +121,7 @@ class BayesianPlanner:
 
     def _modelled(self, pending: list[Point], seed: int) -> Point | None:
         """Return the point where the acquisition is largest; the design's if the models fail."""
+        _import_models()
         from renkei.planning._surrogate import NUMERICAL_FAULTS, alone
 
         waiting = {self._codec.key(point): self._rows.row(point) for point in pending}
@@ -175,6 +177,14 @@ class BayesianPlanner:
             points = list(distinct.values())
             self._listed = points, list(distinct), self._rows.rows(points)
         return self._listed
+
+
+def _import_models() -> None:
+    """Import torch and what stands on it; deprecations that they report of each other are not for our users."""
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("ignore")
+        import renkei.planning._search
+        import renkei.planning._surrogate  # noqa: F401 - for the import itself
 
 
 def _check(objectives: Sequence[Objective], initial: int | None) -> None:

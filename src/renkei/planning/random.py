@@ -36,7 +36,7 @@ class RandomPlanner:
         n_parameters = len(space.parameters)
 
         def draw(k: int) -> list[list[float]]:
-            number = random.Random(f"renkei.random/{seed}/{k}").random  # noqa: S311 - a design, not a secret
+            number = random.Random(f"renkei.random/{seed}/{k}").random
             rows = [[number() for _ in range(n_parameters)] for _ in range(BLOCK)]
             return [list(column) for column in zip(*rows, strict=True)]
 

@@ -33,6 +33,7 @@ class SitePolicy:
         permits: Whether it is a permit.
         ask: From `@ask`: why a person has to approve; empty when nobody has to.
         reason: From `@reason`: why, for people; may be empty.
+        position: Its place in the text.
         node: The policy as Cedar parsed it.
     """
 
@@ -40,6 +41,7 @@ class SitePolicy:
     permits: bool
     ask: str
     reason: str
+    position: int
     node: pst.Template
 
 
@@ -73,6 +75,7 @@ def read_policies(text: str, vocabulary: Vocabulary) -> tuple[list[SitePolicy], 
             permits=node.effect == "permit",
             ask=node.annotations.get("ask", ""),
             reason=node.annotations.get("reason", ""),
+            position=len(policies),
             node=node,
         )
         found = [*_annotation_mistakes(policy), *_node_mistakes(node, vocabulary)]
@@ -173,8 +176,7 @@ def _schema_mistakes(chunk: str, schema: cedarpy.Schema) -> Iterator[str]:
     """Yield what Cedar's validator says, the same mistake for several procedures once."""
     seen: dict[str, tuple[str, int]] = {}
     result = cedarpy.validate_policies(chunk, schema)  # pyright: ignore[reportUnknownMemberType]
-    for error in result.errors:
-        text = _PREFIX.sub("", error.error)
+    for text in sorted(_PREFIX.sub("", error.error) for error in result.errors):  # Cedar has no order of its own
         first, n = seen.get(_ACTION.sub("", text), (text, 0))
         seen[_ACTION.sub("", text)] = first, n + 1
     if len(seen) > 1:

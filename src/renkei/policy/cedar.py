@@ -46,7 +46,7 @@ from renkei.policy.decision import Decision, Reason
 from renkei.policy.question import Question
 
 DEFAULT_POLICY = files("renkei.policy").joinpath("default.cedar").read_text("utf-8")
-"""Permits what the agreement allows. A site that only takes away or asks adds it after policies of its own."""
+"""Permits what the agreement allows. Without this permit, or one like it, a site's policies deny everything."""
 
 _FAILED = re.compile(r"^error while evaluating policy `([^`]*)`: ")
 
@@ -110,7 +110,7 @@ class SitePolicies:
         self._decisions = Memo[tuple[str, ...], Decision]()
 
     def decide(self, question: Question) -> Decision:
-        """Return the site's decision, with all policies that determined it as reasons."""
+        """Return the site's decision, with all policies that determined it as reasons, in the order of the text."""
         if self.uses_parameters:
             return self._evaluate(question)
         return self._decisions.get(question.facts, lambda: self._evaluate(question))
@@ -127,8 +127,9 @@ class SitePolicies:
             result = cedarpy.is_authorized(  # pyright: ignore[reportUnknownMemberType]
                 request, self._set, entities, self._schema
             )
-            answer, errors = result.decision, list[str](result.diagnostics.errors)
-            fired = [self._policies[id_] for id_ in result.diagnostics.reasons]
+            # Cedar names policies in no order, but the same question has to give the same record.
+            answer, errors = result.decision, sorted(result.diagnostics.errors)
+            fired = sorted((self._policies[id_] for id_ in result.diagnostics.reasons), key=lambda p: p.position)
         except Exception as error:  # whatever goes wrong in Cedar or on the way to it, the answer is no
             return _deny("site.unreadable", f"The site's policies cannot read the question: {error}.")
         forbids = [_reason(policy) for policy in fired if not policy.permits]

@@ -33,8 +33,9 @@ def stellarator_equilibrium(
 
     Ideal-MHD equilibrium with VMEC++ at fixed boundary, no pressure and no net current (the first stage of a
     quasisymmetry optimisation), with 5 poloidal and 5 toroidal modes on 16 surfaces: quasisymmetry error and iota come
-    within 1 %, the well within 0.01 of 8 modes on 101 surfaces. With p = field_periods * phi, theta the poloidal angle, R0 = 1 m and
-    a = R0 / (aspect_ratio * sqrt(1 - helical_elongation^2 - vertical_elongation^2)), the boundary is::
+    within 1 %, the well within 0.01 of what 8 modes on 101 surfaces give. With p = field_periods * phi, theta the
+    poloidal angle, R0 = 1 m and a = R0 / (aspect_ratio * sqrt(1 - helical_elongation^2 - vertical_elongation^2)), the
+    boundary is::
 
         R = R0 (1 + axis_excursion cos p) + a [ (1 - vertical_elongation + mirror cos p) cos theta
               - helical_elongation cos(theta - p) + triangularity / 2 cos 2 theta ]

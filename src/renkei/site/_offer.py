@@ -1,6 +1,7 @@
 """A procedure as a site offers it: what it costs, how long it may take, and where its code is."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from renkei.executors import Command, Job
 from renkei.federation import Offer
@@ -9,7 +10,7 @@ from renkei.model.quantity import Quantity
 from renkei.model.space import Point
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Offered:
     """A procedure that a site offers.
 
@@ -33,15 +34,16 @@ class Offered:
     memory_bytes: int = 0
     exceeded: str = "failed"
 
-    @property
+    @cached_property
     def reservation(self) -> Quantity:
         """What a run reserves: the most that it can be charged."""
         return Quantity.of(self.per_run + self.per_hour * self.time_limit_s / 3600, self.unit)
 
-    def charge(self, seconds: float) -> Quantity:
-        """Return what a run of this length is charged, never more than it reserved."""
-        actual = Quantity.of(self.per_run + self.per_hour * seconds / 3600, self.unit)
-        return min(actual, self.reservation, key=lambda quantity: quantity.micro)
+    def charge(self, seconds: float) -> int:
+        """Return what a run of this length is charged, in millionths of the unit, never more than it reserved."""
+        if not self.per_hour:
+            return self.reservation.micro
+        return min(self.reservation.micro, Quantity.of(self.per_run + self.per_hour * seconds / 3600, self.unit).micro)
 
     def describe(self, slots: int) -> Offer:
         """Return the offer as campaigns see it."""

@@ -49,6 +49,7 @@ class Runs(Table[RunRow]):
     """The projection of every run at a site, by run id. `live` and `parked` are the ones that are not over."""
 
     name = "runs"
+    bodies = (RunAccepted, RunStarted, RunEnded, RunRefused, RunParked, RunDecided)
 
     def __init__(self) -> None:
         super().__init__(RunRow)

@@ -104,6 +104,7 @@ class Site:
         self.datasets = DatasetStore(directory / "datasets")
         self._queue: deque[str] = deque()
         self._launching: dict[str, int] = {}
+        self._decided: set[str] = set()  # parked runs that a person decided, whose campaign has to be told
         self._feeds: dict[str, list[_Feed]] = defaultdict(list)
 
     @asynccontextmanager
@@ -308,7 +309,7 @@ class Site:
         """Write down how a run ended and settle its charge, in one record."""
         offer = self._offers.get(row.procedure)
         is_charged = end.outcome != "lost" and end.fault != "facility" and row.state == "started"
-        charge = offer.charge(end.seconds).micro if is_charged and offer is not None else 0
+        charge = offer.charge(end.seconds) if is_charged and offer is not None else 0
         ended = RunEnded(
             run=row.run,
             outcome=end.outcome,
@@ -396,6 +397,7 @@ class Site:
             state = "unknown here" if row is None else row.state
             raise UsageError(f"Run {run} is {state}, not waiting for approval.", "List runs with: renkei run list")
         self.ledger.append(RunDecided(run, by, approved, note))
+        self._decided.add(run)
         verb = "approved" if approved else "denied"
         reason = Reason(f"person.{verb}", f"{verb} by {by}" + (f": {note}" if note else ""), "site")
         offer = self._offers.get(row.procedure)
@@ -422,6 +424,7 @@ class Site:
             return
         self.ledger.append(CancelAsked(run, by))
         if row.state == "parked":
+            self._decided.add(run)
             self._refuse(row, row.request, row.batch, "cancelled", [Reason("run.cancelled", f"cancelled by {by}")])
         elif row.state == "started":
             await self._executor.cancel(run)
@@ -467,9 +470,9 @@ class Site:
         by_campaign: dict[str, list[bytes]] = {}
         for record in records:
             body = record.body
-            is_conflict = isinstance(body, RunRefused) and body.code == "conflict"  # somebody else's use of a known id
-            if isinstance(body, RunAccepted | RunEnded | RunRefused | RunParked) and not is_conflict:
+            if isinstance(body, RunEnded) or (isinstance(body, RunAccepted | RunRefused) and body.run in self._decided):
                 by_campaign.setdefault(self.runs.rows[body.run].campaign, []).append(record.raw)
+                self._decided.discard(body.run)
         for campaign, raws in by_campaign.items():
             for feed in self._feeds.get(campaign, ()):
                 feed.put(raws)

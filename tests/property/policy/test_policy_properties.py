@@ -23,7 +23,7 @@ LOOKING = SitePolicies(DEFAULT_POLICY + FORBID, [SPEC])
 ASKING = '@id("c") @ask("?") permit (principal in Party::"b", action, resource) unless { context.unit == "a" };'
 NOT_LOOKING = SitePolicies(DEFAULT_POLICY + ASKING, [SPEC])
 
-words = st.sampled_from("abc") | st.text(max_size=5)
+words = st.sampled_from(["a", "b", "c", "", "a b", "é\n", '"', "\ud800", "__extn"])
 values = st.floats() | st.integers() | st.text(max_size=3) | st.booleans()
 effects = st.sampled_from(["allow", "ask", "deny"])
 patterns = st.lists(st.sampled_from(["*", "a", "b*", "?", "x"]), min_size=1, max_size=2).map(tuple)
@@ -49,7 +49,7 @@ limits = st.integers(-922337203685477580, 922337203685477580) | st.integers(-200
 
 
 @given(numbers, limits)
-@settings(max_examples=500)
+@settings(max_examples=300)
 def test_every_comparison_with_three_decimals_is_as_with_the_number_itself(value: float, thousandths: int) -> None:
     limit, seen = Decimal(thousandths) / 1000, Decimal(cedar_decimal(value))
     exact = Decimal(repr(value))
@@ -90,20 +90,21 @@ def test_any_question_gets_an_answer_with_reasons_and_only_good_ones_are_allowed
 
 
 @given(questions, values)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_memory_changes_no_answer(question: Question, value: float) -> None:
     fresh = SitePolicies(DEFAULT_POLICY + ASKING, [SPEC])
     assert NOT_LOOKING.decide(question) == fresh.decide(replace(question, parameters={"energy": value}))
 
 
-@given(st.lists(rules, max_size=5), rules, questions)
+@given(st.lists(rules, max_size=3), rules, questions)
+@settings(max_examples=50, deadline=None)
 def test_a_deny_rule_never_makes_anything_easier(some: list[Rule], more: Rule, question: Question) -> None:
     before, after = decide_by_rules(some, question), decide_by_rules([*some, replace(more, effect="deny")], question)
     assert STRENGTH.index(after.effect) >= STRENGTH.index(before.effect)
 
 
-@given(st.lists(rules, max_size=5), questions)
-@settings(deadline=None)
+@given(st.lists(rules, max_size=3), questions)
+@settings(max_examples=50, deadline=None)
 def test_neither_side_can_be_overruled(some: list[Rule], question: Question) -> None:
     both = Policy(some, NOT_LOOKING).decide(question)
     alone = [decide_by_rules(some, question).effect, NOT_LOOKING.decide(question).effect]

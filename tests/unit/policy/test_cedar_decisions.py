@@ -33,9 +33,9 @@ def test_a_forbid_beats_every_permit_and_gives_its_reason() -> None:
     """
     decision = site(text).decide(QUESTION)
     assert decision.effect == "deny"
-    assert sorted(r.text for r in decision.reasons) == [
-        "Policy 'no-lasers' of the site forbids it.",
+    assert [r.text for r in decision.reasons] == [
         "Results stay here.",
+        "Policy 'no-lasers' of the site forbids it.",
     ]
     assert site(text).decide(asked(release="public")).reasons[0].id == "no-lasers"
 
@@ -49,7 +49,7 @@ def test_a_permit_with_ask_has_a_person_approve() -> None:
 
 def test_every_policy_that_asks_is_a_reason_and_a_forbid_beats_them() -> None:
     asks = "".join(f'@id("{i}") @ask("{i}?") permit (principal, action, resource);' for i in "ab")
-    assert sorted(ids(site(asks).decide(QUESTION))) == ["a", "b"]
+    assert ids(site(asks).decide(QUESTION)) == ["a", "b"]
     assert site(asks + forbid("true")).decide(QUESTION).effect == "deny"
 
 
@@ -83,6 +83,14 @@ def test_every_policy_that_asks_is_a_reason_and_a_forbid_beats_them() -> None:
 def test_policies_see_it(condition: str) -> None:
     assert ids(site(forbid(condition)).decide(QUESTION)) == ["no"]
     assert site(forbid(f"!({condition})")).decide(QUESTION).effect == "allow"
+
+
+def test_reasons_come_in_the_order_of_the_text() -> None:
+    names = [f"n{i}" for i in range(8)]
+    for effect, answer in (("forbid", "deny"), ('@ask("?") permit', "ask")):
+        text = "".join(f'@id("{name}") {effect} (principal, action, resource);' for name in names)
+        decision = site(text).decide(QUESTION)
+        assert (decision.effect, ids(decision)) == (answer, names)
 
 
 def test_an_action_is_for_one_procedure_or_for_all_of_them() -> None:
