@@ -1,13 +1,13 @@
 """A campaign's own side: its ledger, its planner, what it has found. `ask` and `tell`; the runner adds sites."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import renkei
+from renkei.campaign._state import PENDING, Status, TrialRow, TrialRuns, Trials
 from renkei.clock import Clock
 from renkei.errors import UsageError
 from renkei.ids import IdMint
-from renkei.campaign._state import PENDING, Status, TrialRow, TrialRuns, Trials
 from renkei.ledger import Ledger, LedgerReader
 from renkei.model.campaign import Campaign as CampaignFile
 from renkei.model.records import (
@@ -151,12 +151,12 @@ class Campaign:
         return best_of(self.trials.rows.values(), self.file)
 
 
-def best_of(rows: "Sequence[TrialRow] | object", file: CampaignFile) -> TrialRow | None:
+def best_of(rows: Iterable[TrialRow], file: CampaignFile) -> TrialRow | None:
     """Return the observed trial that holds every constraint and has the lowest loss in the first objective."""
     goal = file.objectives[0]
     good = [
         row
-        for row in rows  # type: ignore[attr-defined]
+        for row in rows
         if row.state == "observed" and goal.output in row.outputs and feasible(row.outputs, file.constraints)
     ]
     return min(good, key=lambda row: (goal.loss(row.outputs[goal.output]), row.n), default=None)

@@ -110,6 +110,7 @@ class Runner:
                     await self._wake.wait()
                 self._wake = anyio.Event()
             tasks.cancel_scope.cancel()
+        assert self._over is not None
         state, why = self._over
         for name in {row.site for row in campaign.runs.rows.values()}:
             campaign.ledger.append(CheckpointSeen(name, await self.sites[name].checkpoint()))

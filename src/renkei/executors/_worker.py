@@ -49,13 +49,14 @@ def _run(task: Task, procedures: dict[str, Procedure], channel: socket.socket) -
             channel.sendall(frame(Spawned(process.pid)))
 
         return run_command(task, task.target, spawned)
-    found: tuple[type[Exception], ...] = (Infeasible,)
-    try:
-        procedure = procedures.get(task.target)
-        if procedure is None:
+    procedure = procedures.get(task.target)
+    if procedure is None:
+        try:
             procedure = procedures[task.target] = load_procedure(task.target)
-            began = time.perf_counter()
-        found = (Infeasible, *procedure.infeasible_on)
+        except UsageError as error:
+            return Done(task.index, "failed", time.perf_counter() - began, fault="facility", message=error.message)
+        began = time.perf_counter()
+    try:
         if task.memory_bytes:
             _limit_memory(task.memory_bytes)
         enter_run(RunContext(task.run, Path(task.directory)))
@@ -70,7 +71,7 @@ def _run(task: Task, procedures: dict[str, Procedure], channel: socket.socket) -
             message = f"output file '{missing[0]}' was named but not written"
             return Done(task.index, "failed", seconds, fault="facility", message=message)
         return Done(task.index, "succeeded", seconds, numbers, paths)
-    except found as reason:
+    except (Infeasible, *procedure.infeasible_on) as reason:
         return Done(task.index, "infeasible", time.perf_counter() - began, message=str(reason) or type(reason).__name__)
     except UsageError as error:
         seconds = time.perf_counter() - began

@@ -117,6 +117,8 @@ class LocalExecutor:
             self._tasks = None
             for worker in self._workers:
                 worker.kill()
+            for worker in self._workers:
+                worker.wait()
             self._workers.clear()
 
     def _ahead(self, procedure: str) -> int:

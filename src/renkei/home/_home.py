@@ -14,7 +14,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -57,7 +57,7 @@ class Home:
         return agreement
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Generator[None]:
         """Be the one process that works here until the end of the block.
 
         Raises:
@@ -83,6 +83,16 @@ class Home:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+    def worker(self) -> int | None:
+        """Return the id of the process that works here, or None when there is none, as far as Linux tells."""
+        try:
+            inode = (self.path / "lock").stat().st_ino
+            locks = Path("/proc/locks").read_text()
+        except OSError:
+            return None
+        held = (line.split() for line in locks.splitlines() if " FLOCK " in line and f":{inode} " in line)
+        return next((int(fields[4]) for fields in held if fields[1] == "FLOCK"), None)
 
     # ---- sites -----------------------------------------------------------------------------------------------
 
@@ -211,21 +221,33 @@ class Home:
         folder = Path((directory / "folder").read_text())
         return parse_campaign((directory / "campaign.toml").read_bytes(), str(directory / "campaign.toml"), folder=folder)
 
+    def require_new(self, name: str) -> None:
+        """Check that no campaign of this name was begun here.
+
+        Raises:
+            UsageError: One was.
+        """
+        if self.has_campaign(name):
+            raise UsageError(
+                f"Campaign '{name}' exists already in {self.path}.",
+                f"Go on with it: renkei campaign resume {name}; or give the new one another name.",
+            )
+
     def begin(self, campaign: Campaign, folder: Path) -> None:
         """Keep the definition of a new campaign; `folder` is what relative paths in it start from.
 
         Raises:
             UsageError: A campaign of this name was begun before.
         """
-        if self.has_campaign(campaign.name):
-            raise UsageError(
-                f"Campaign '{campaign.name}' exists already in {self.path}.",
-                f"Go on with it: renkei campaign resume {campaign.name}; or give the new one another name.",
-            )
+        self.require_new(campaign.name)
         directory = self.campaign_directory(campaign.name)
         directory.mkdir(parents=True, exist_ok=True)
         _write(directory / "folder", str(folder.absolute()))
         _write(directory / "campaign.toml", campaign.text)
+
+    def forget(self, name: str) -> None:
+        """Take back the definition of a campaign that came to nothing: its name is free again."""
+        (self.campaign_directory(name) / "campaign.toml").unlink(missing_ok=True)
 
     def campaign_ledger(self, name: str) -> Path:
         """Return where a campaign's ledger lies."""

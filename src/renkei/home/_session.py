@@ -1,6 +1,6 @@
 """One process at work in a home: it opens sites, drives campaigns over them and answers other commands."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Session:
         self.drives: dict[str, Drive] = {}
 
     @asynccontextmanager
-    async def opened(self, names: Sequence[str]) -> AsyncIterator["Session"]:
+    async def opened(self, names: Sequence[str]) -> AsyncGenerator["Session"]:
         """Serve these sites, and answer other commands, until the end of the block.
 
         Raises:
@@ -72,7 +72,11 @@ class Session:
         """
         routes = await self._routes(file)
         self.home.begin(file, folder)
-        return await self._drive(file, routes)
+        try:
+            return await self._drive(file, routes)
+        except RenkeiError:  # a planner that is not there, options that it does not know: nothing was recorded yet
+            self.home.forget(file.name)
+            raise
 
     async def resume(self, name: str) -> Drive:
         """Take up a campaign that was begun here.

@@ -21,6 +21,8 @@ FORMAT = 1
 
 APPLICATION_ID = 0x72656E6B  # "renk"
 
+_PUT_ROW = "INSERT INTO projection VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET row = excluded.row"
+
 _TABLES = """
 CREATE TABLE record (seq INTEGER PRIMARY KEY, bytes BLOB NOT NULL, hash BLOB NOT NULL);
 CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
@@ -199,7 +201,7 @@ class Ledger:
             db.executemany("INSERT INTO record VALUES (?, ?, ?)", rows)
             for projection in self._projections:
                 changes = [(projection.name, key, row) for key, row in projection.changes()]
-                db.executemany("INSERT OR REPLACE INTO projection VALUES (?, ?, ?)", changes)
+                db.executemany(_PUT_ROW, changes)
             db.execute("INSERT OR REPLACE INTO meta VALUES ('tree', ?)", (_frontier(self._tree),))
             await self.clock.blocking(commit)
         except sqlite3.IntegrityError as error:

@@ -19,9 +19,15 @@ class Projection(Protocol):
     loop's thread, and saves what `changes` gives in the same transaction as the records.
     """
 
-    name: str
-    bodies: tuple[type[Body], ...]
-    """The bodies that it is folded from; of all others it is told nothing."""
+    @property
+    def name(self) -> str:
+        """What its table is called."""
+        ...
+
+    @property
+    def bodies(self) -> tuple[type[Body], ...]:
+        """The bodies that it is folded from; of all others it is told nothing."""
+        ...
 
     def apply(self, seq: int, at: float, body: Body) -> None:
         """Fold one record in."""

@@ -232,14 +232,15 @@ def _place(loc: tuple[int | str, ...], raw: Mapping[str, Any]) -> tuple[str, obj
 
     Parts of `loc` that stand for no key are left out.
     """
-    path, here = "", cast(Any, raw)
+    path: str = ""
+    here: Any = raw
     for i, part in enumerate(loc):
         if isinstance(here, list) and isinstance(part, int):
             path, here = f"{path}#{part + 1}", cast("list[Any]", here)[part]
         elif isinstance(here, dict) and (part in here or (i == len(loc) - 1 and part != "[key]")):
             key = str(part) if re.fullmatch(r"[\w-]+", str(part), re.ASCII) else f'"{part}"'
             path, here = f"{path}.{key}" if path else key, cast("dict[Any, Any]", here).get(part)
-    return path, here
+    return path, cast(object, here)
 
 
 def _shapes(model: type[Table], loc: tuple[int | str, ...]) -> list[type[Table]]:

@@ -11,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from renkei.errors import ConfigError, UsageError, did_you_mean
-from renkei.model.files import read_bytes, shown
+from renkei.errors import ConfigError, UsageError
+from renkei.model.files import one_of, read_bytes, shown
 from renkei.model.space import Choice, Integer, Parameter, Point, Real, Space, Value
 
 MAX_POINTS = 100_000
@@ -87,75 +87,89 @@ def read_pool(path: Path, units: Mapping[str, str]) -> Space:
     while rows and not rows[-1]:  # empty lines at the end
         rows.pop()
     cells = [[cell.strip() for cell in row] for row in rows]
-    if wrong := _cell_mistakes(cells):
+    names = cells[0] if cells else []
+    if wrong := _header_mistakes(names):
         raise ConfigError(str(path), wrong)
-    columns = [_column([row[i] for row in cells[1:]]) for i in range(len(cells[0]))]
-    points = [dict(zip(cells[0], values, strict=True)) for values in zip(*columns, strict=True)]
-    return space_of_points(points, units, str(path), "row", 2)
+    whole: dict[int, list[str]] = {}
+    for number, row in enumerate(cells[1:], 2):
+        if found := _row_mistakes(names, row):
+            wrong += [f"row {number}{line}" for line in found]
+        else:
+            whole[number] = row
+    columns = [_column([row[i] for row in whole.values()]) for i in range(len(names))]
+    points = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return _space(points, [f"row {number}" for number in whole], units, str(path), wrong)
 
 
-def space_of_points(
-    points: Sequence[Mapping[str, Any]], units: Mapping[str, str], source: str, word: str = "point", first: int = 1
-) -> Space:
+def space_of_points(points: Sequence[Mapping[str, Any]], units: Mapping[str, str], source: str) -> Space:
     """Return the space whose only points are these.
 
     Args:
         points: Each has the same parameters.
         units: Units of parameters, where they have any.
         source: What to call the points in errors.
-        word: What to call one of them.
-        first: The number of the first.
 
     Raises:
         ConfigError: Lists every mistake in them.
     """
-    if not 2 <= len(points) <= MAX_POINTS:
-        raise ConfigError(source, [f"found {len(points)} {word}s, expected 2 to {MAX_POINTS}"])
-    wrong: list[str] = []
-    names = tuple(points[0]) if isinstance(cast(object, points[0]), Mapping) else ()
+    return _space(points, [f"point {n}" for n in range(1, len(points) + 1)], units, source, [])
+
+
+def _space(
+    points: Sequence[Mapping[str, Any]], labels: Sequence[str], units: Mapping[str, str], source: str, wrong: list[str]
+) -> Space:
+    """Return the space of points that are called `labels`; `wrong` is what is known to be wrong already."""
+    first: object = points[0] if points else None
+    names = tuple(str(name) for name in cast(Mapping[Any, Any], first)) if isinstance(first, Mapping) else ()
     pool: list[Point] = []
-    seen: dict[tuple[object, ...], int] = {}
-    for number, point in enumerate(points, first):
-        if not isinstance(cast(object, point), Mapping) or set(point) != set(names) or not names:
-            wrong.append(
-                f"{word} {number}: found {shown(point)}, expected values of {', '.join(names) or 'parameters'}"
-            )
+    seen: dict[tuple[object, ...], str] = {}
+    for label, point in zip(labels, points, strict=True):
+        if not isinstance(cast(object, point), Mapping) or set(point) != set(names):
+            wrong.append(f"{label}: found {shown(point)}, expected a table of {', '.join(names) or 'parameters'}")
             continue
         values = {name: _plain(point[name]) for name in names}
-        for name, value in values.items():
-            if value is None or (isinstance(value, float) and not math.isfinite(value)):
-                wrong.append(f"{word} {number}, {name}: found {point[name]!r}, expected a finite number or a text")
+        wrong += [
+            f"{label}, {name}: found {point[name]!r}, expected a finite number or a text"
+            for name, value in values.items()
+            if value is None or (isinstance(value, float) and not math.isfinite(value))
+        ]
         key = tuple((isinstance(value, bool), value) for value in values.values())
         if key in seen:
-            wrong.append(f"{word} {number}: found the same point as in {word} {seen[key]}, expected every point once")
-        seen.setdefault(key, number)
+            wrong.append(f"{label}: found the same point as in {seen[key]}, expected every point once")
+        seen.setdefault(key, label)
         pool.append(cast(Point, values))
-    wrong += [
-        f"units.{name}: found an unknown parameter.{did_you_mean(name, names)}" for name in units if name not in names
-    ]
+    wrong += _unit_mistakes(units, names, pool)
+    if not 2 <= len(pool) <= MAX_POINTS and not wrong:
+        wrong.append(f"found {len(pool)} points, expected 2 to {MAX_POINTS}")
     if not wrong:
-        parameters = tuple(_parameter(name, [p[name] for p in pool], units.get(name), wrong) for name in names)
+        parameters = tuple(_parameter(name, [p[name] for p in pool], units.get(name, "1"), wrong) for name in names)
         if not wrong:
             return Space(parameters, tuple({p.name: _typed(p, point[p.name]) for p in parameters} for point in pool))
     raise ConfigError(source, _shortened(wrong))
 
 
-def _cell_mistakes(rows: list[list[str]]) -> list[str]:
-    if not rows or not any(rows[0]):
+def _unit_mistakes(units: Mapping[str, str], names: Sequence[str], pool: Sequence[Point]) -> Iterable[str]:
+    for name in units:
+        if name not in names:
+            yield f"units.{name}: found an unknown parameter, expected {one_of(names, name)}"
+        elif odd := [point[name] for point in pool if isinstance(point[name], str | bool)]:
+            yield f"units.{name}: found a unit of what is not a number everywhere: {shown(odd[0])}"
+
+
+def _header_mistakes(names: Sequence[str]) -> list[str]:
+    if not any(names):
         return ["row 1: found nothing, expected the names of the parameters"]
-    header = rows[0]
-    wrong = [f"row 1, column {i}: found an empty name" for i, name in enumerate(header, 1) if not name]
-    wrong += [f"row 1: found '{name}' twice" for name in dict.fromkeys(header) if name and header.count(name) > 1]
-    for number, row in enumerate(rows[1:], 2):
-        if len(row) != len(header):
-            wrong.append(f"row {number}: found {len(row)} cells, expected {len(header)}")
-        else:
-            wrong += [
-                f"row {number}, {name}: found an empty cell, expected a value"
-                for name, cell in zip(header, row, strict=True)
-                if not cell
-            ]
-    return _shortened(wrong)
+    wrong = [f"row 1: found no name for column {i}, expected one" for i, name in enumerate(names, 1) if not name]
+    twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
+    return wrong + [f"row 1: found '{name}' twice, expected every name once" for name in twice]
+
+
+def _row_mistakes(names: Sequence[str], row: Sequence[str]) -> list[str]:
+    if len(row) != len(names):
+        return [f": found {len(row)} cells, expected {len(names)}"]
+    return [
+        f", {name}: found an empty cell, expected a value" for name, cell in zip(names, row, strict=True) if not cell
+    ]
 
 
 def _column(cells: Sequence[str]) -> list[Value]:
@@ -180,23 +194,20 @@ def _plain(value: object) -> Value | None:
     return _plain(item()) if type(value).__name__ in ("bool", "bool_") and item else None
 
 
-def _parameter(name: str, values: list[Value], unit: str | None, wrong: list[str]) -> Parameter:
+def _parameter(name: str, values: list[Value], unit: str, wrong: list[str]) -> Parameter:
     """Return the parameter that a column of a pool is; what is wrong with it is added to `wrong`."""
     distinct = list(dict.fromkeys((isinstance(value, bool), value) for value in values))
     if len(distinct) < 2:
         wrong.append(
             f"{name}: found {shown(values[0])} everywhere, expected at least two values; leave it out and give it to"
-            f" every source of the campaign as fixed = {{ … }}"
+            " every source of the campaign as fixed = { … }"
         )
     numeric = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numeric) == len(values):
         low, high = min(numeric), max(numeric)
         if all(isinstance(v, int) for v in numeric):
-            return Integer(name, int(low), int(high), unit or "1")
-        return Real(name, float(low), float(high), unit or "1")
-    if unit is not None:
-        odd = next(v for v in values if isinstance(v, str | bool))
-        wrong.append(f"units.{name}: found a unit, but not all of its values are numbers: {shown(odd)}")
+            return Integer(name, int(low), int(high), unit)
+        return Real(name, float(low), float(high), unit)
     return Choice(name, tuple(value for _, value in distinct))
 
 

@@ -300,10 +300,11 @@ def _outputs(where: str, hint: Any) -> tuple[Output, ...]:
     base, _ = _split(hint)
     if base in (float, int) or base is Path:
         return (_output(where, "value", hint),)
+    record: Any = base
     if isinstance(base, type) and (
-        dataclasses.is_dataclass(base) or hasattr(base, "_fields") or typing.is_typeddict(base)
+        dataclasses.is_dataclass(base) or hasattr(record, "_fields") or typing.is_typeddict(record)
     ):
-        fields = typing.get_type_hints(base, include_extras=True)
+        fields = typing.get_type_hints(record, include_extras=True)
         return tuple(_output(where, name, field) for name, field in fields.items())
     raise UsageError(
         f"{where} returns {base}, whose outputs have no names.",

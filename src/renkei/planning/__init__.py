@@ -1,5 +1,36 @@
 """Planners and acceleration: what to try next, and how much faster that was. Pure in (history, seed)."""
 
 from renkei.planning._port import Planner, create
+from renkei.planning.acceleration import (
+    Acceleration,
+    Baseline,
+    Curve,
+    Pool,
+    Replicates,
+    Sampled,
+    Step,
+    accelerate,
+    draws_interval,
+    enhancement,
+    expected_draws,
+)
+from renkei.planning.pareto import Yardstick, hypervolume, pareto_front
 
-__all__ = ["Planner", "create"]
+__all__ = [
+    "Acceleration",
+    "Baseline",
+    "Curve",
+    "Planner",
+    "Pool",
+    "Replicates",
+    "Sampled",
+    "Step",
+    "Yardstick",
+    "accelerate",
+    "create",
+    "draws_interval",
+    "enhancement",
+    "expected_draws",
+    "hypervolume",
+    "pareto_front",
+]

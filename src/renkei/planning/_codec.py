@@ -31,10 +31,7 @@ class Codec:
             raise UsageError(f"The search space cannot be searched: {'; '.join(problems)}.")
         self._space = space
         self._names = space.names
-        self._places = [
-            (p.name, {(type(v), v): i for i, v in enumerate(p.values)} if isinstance(p, Choice) else None)
-            for p in space.parameters
-        ]
+        self._places = [(p.name, _indices(p) if isinstance(p, Choice) else None) for p in space.parameters]
 
     def n_points(self) -> int | None:
         """Return how many points the parameters span, pool or not; None when they are more than can be counted."""
@@ -137,7 +134,12 @@ def _values(parameter: Parameter) -> Sequence[Value]:
     return range(parameter.low, parameter.high + 1)
 
 
-def _number(value: Value | None) -> float | None:
+def _indices(choice: Choice) -> dict[tuple[type, object], int]:
+    """Return the index of each value; by type too, because True and 1 are equal."""
+    return {(type(value), value): index for index, value in enumerate(choice.values)}
+
+
+def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) else None

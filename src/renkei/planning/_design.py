@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from renkei.errors import UsageError
 from renkei.model.space import Observation, Point, Space, Value
 from renkei.planning._codec import Codec, Key, decode
 
@@ -38,6 +39,9 @@ def design(space: Space, draw: Draw, seed: int) -> Design:
     """
     codec = Codec(space)
     if space.pool is not None:
+        if problems := [text for point in space.pool for text in space.problems(point)]:
+            shown = "; ".join(problems[:3]) + ("; ..." if len(problems) > 3 else "")
+            raise UsageError(f"The pool has points that are not of the space: {shown}.")
         return Listing(codec, _shuffled(space.pool, seed))
     if (n_points := codec.n_points()) is not None:
         return Listing(codec, _cells(codec, draw, n_points, seed))
@@ -131,7 +135,7 @@ def derived_seed(seed: int, *words: object) -> int:
 
 def _shuffled(points: Sequence[Point], seed: int) -> Iterator[Point]:
     order = list(range(len(points)))
-    random.Random(derived_seed(seed, "order")).shuffle(order)
+    random.Random(derived_seed(seed, "order")).shuffle(order)  # noqa: S311 - a design, not a secret
     return (points[i] for i in order)
 
 

@@ -17,6 +17,9 @@ from torch import Tensor
 MAX_FIT_ROWS = 256
 """Hyperparameters are fitted to at most so many rows, evenly spread over the history."""
 
+_FEW = 64
+"""Up to so many rows the density may have several peaks, and a second start is cheap."""
+
 _MIN_NOISE = 1e-6
 _LENGTHSCALES = (math.log(0.02), math.log(1e3))
 _NOISES = (math.log(_MIN_NOISE), math.log(4.0))
@@ -71,7 +74,7 @@ def fit(rows: Tensor, values: Tensor, noise: Tensor | None, owner: Tensor) -> Si
         owner: The parameter of each column, n_columns.
     """
     n_parameters = int(owner.max()) + 1
-    chosen = torch.linspace(0, len(rows) - 1, min(len(rows), MAX_FIT_ROWS)).round().long()
+    chosen = evenly(len(rows))
     known = None if noise is None else noise[chosen].clamp_min(_MIN_NOISE)
     lengthscale, variance, mean = _most_probable(rows[chosen], values[chosen], known, owner, n_parameters)
     kernel = ParameterKernel(owner, n_parameters)
@@ -93,15 +96,34 @@ def fit(rows: Tensor, values: Tensor, noise: Tensor | None, owner: Tensor) -> Si
     return model
 
 
+def gradient(theta: Tensor) -> np.ndarray:
+    """Return what backward() left in `theta`, as scipy wants it."""
+    return np.zeros(len(theta)) if theta.grad is None else theta.grad.numpy()
+
+
+def evenly(n: int) -> Tensor:
+    """Return at most MAX_FIT_ROWS places, evenly spread over `n`."""
+    return torch.linspace(0, n - 1, min(n, MAX_FIT_ROWS), dtype=torch.float64).round().long()
+
+
+def squared_differences(rows: Tensor, owner: Tensor) -> Tensor:
+    """Return squared distances by parameter, so that one matrix product scales and adds them: n^2 x n_parameters."""
+    by_column = (rows[:, None, :] - rows[None, :, :]).square().reshape(len(rows) ** 2, -1)
+    return torch.zeros(len(by_column), int(owner.max()) + 1, dtype=rows.dtype).index_add_(1, owner, by_column)
+
+
+def lengthscale_prior(n_parameters: int) -> tuple[float, float]:
+    """Return mean and variance of the logarithm of a lengthscale (Hvarfner et al. 2024)."""
+    return math.sqrt(2.0) + 0.5 * math.log(n_parameters), 3.0
+
+
 def _most_probable(
     rows: Tensor, values: Tensor, noise: Tensor | None, owner: Tensor, n_parameters: int
 ) -> tuple[Tensor, float, float]:
     """Return lengthscales (n_parameters), noise variance and mean at the highest posterior density found."""
     n = len(rows)
-    # Squared differences by parameter, so that one matrix product gives all scaled distances.
-    by_column = (rows[:, None, :] - rows[None, :, :]).square().reshape(n * n, -1)
-    squares = torch.zeros(n * n, n_parameters, dtype=rows.dtype).index_add_(1, owner, by_column)
-    prior_mean, prior_variance = math.sqrt(2.0) + 0.5 * math.log(n_parameters), 3.0
+    squares = squared_differences(rows, owner)
+    prior_mean, prior_variance = lengthscale_prior(n_parameters)
     identity = torch.eye(n, dtype=rows.dtype)
 
     def negative_log_density(theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -115,7 +137,7 @@ def _most_probable(
         loss = loss + ((log_scale - prior_mean).square() / (2.0 * prior_variance) + log_scale).sum()
         loss = loss + 0.5 * (log_noise + 4.0).square() + log_noise + 0.5 * mean.square()
         loss.backward()
-        return loss.item(), t.grad.numpy()
+        return loss.item(), gradient(t)
 
     bounds = [_LENGTHSCALES] * n_parameters + [_NOISES, (-3.0, 3.0)]
     mode = prior_mean - prior_variance
@@ -128,7 +150,7 @@ def _most_probable(
             bounds=bounds,
             options={"maxiter": 100},
         )
-        for start in (mode, mode + 1.5)
+        for start in ((mode, mode + 1.5) if n <= _FEW else (mode,))
     ]
     best = min(tries, key=lambda found: found.fun)
     if not np.isfinite(best.fun):

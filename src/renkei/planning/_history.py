@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from renkei.errors import UsageError
 from renkei.model.space import Observation
 from renkei.planning._rows import RowCodec, Rows
 
@@ -82,25 +81,16 @@ class History:
         return len(self._rows)
 
     def add(self, observation: Observation) -> None:
-        """Take in one trial. One that was observed without a finite value of every output counts as infeasible.
-
-        Raises:
-            UsageError: The outcome is not known.
-        """
+        """Take in one trial. One that was observed without a finite value of every output counts as infeasible."""
         row = self.codec.row(observation.point)
         if observation.outcome == "abandoned":
             self._abandoned.append(row)
             return
-        if observation.outcome not in ("observed", "infeasible"):
-            raise UsageError(
-                f"A planner does not know the outcome '{observation.outcome}'.",
-                "Known outcomes: observed, infeasible, abandoned.",
-            )
         self._rows.append(row)
-        found = observation.outputs if observation.outcome == "observed" else {}
+        observed = observation.outcome == "observed"
         for name in self.outputs:
-            value, noise = found.get(name, math.nan), observation.noise.get(name, math.nan)
-            self._values[name].append(value if math.isfinite(value) else math.nan)
+            value, noise = observation.outputs.get(name, math.nan), observation.noise.get(name, math.nan)
+            self._values[name].append(value if observed and math.isfinite(value) else math.nan)
             self._noise[name].append(noise if math.isfinite(noise) and noise >= 0.0 else math.nan)
         self._works.append(all(not math.isnan(self._values[name][-1]) for name in self.outputs))
 

@@ -14,7 +14,7 @@ Rows = NDArray[np.float64]
 """n x n_columns."""
 
 _HALF = 0.5**0.5
-"""Height of a one-hot column: two different values of a choice are then at distance 1, as are the bounds of a number."""
+"""Height of a one-hot column: two values of a choice are then at distance 1, as are the bounds of a number."""
 
 _RELAXED = 8
 """Whole numbers with more values than this move continuously in a search and are rounded after it."""
@@ -49,6 +49,11 @@ class RowCodec:
         self.upper = np.array(upper)
 
     @property
+    def n_parameters(self) -> int:
+        """Parameters of the space."""
+        return len(self._parameters)
+
+    @property
     def n_columns(self) -> int:
         """Columns of a row."""
         return len(self.owner)
@@ -56,9 +61,7 @@ class RowCodec:
     @property
     def is_discrete(self) -> bool:
         """Whether every parameter is whole, a choice or has one value."""
-        return all(
-            isinstance(p, Integer | Choice) or p.low == p.high for p in self._parameters
-        )
+        return all(isinstance(p, Integer | Choice) or p.low == p.high for p in self._parameters)
 
     def row(self, point: Mapping[str, Value]) -> list[float]:
         """Return the row of one point; numbers outside their bounds lie outside [0, 1], but not beyond [-1, 2]."""
@@ -110,7 +113,7 @@ class RowCodec:
         return legal
 
     def neighbours(self, row: NDArray[np.float64]) -> Rows:
-        """Return rows that differ from a legal `row` in one stepped parameter: other choices, the next whole numbers."""
+        """Return rows that differ from a legal `row` in one parameter: other choices, the next whole numbers."""
         found: list[NDArray[np.float64]] = []
         for parameter, columns in zip(self._parameters, self._columns, strict=True):
             if isinstance(parameter, Choice):

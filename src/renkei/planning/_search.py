@@ -1,7 +1,7 @@
-"""Where an acquisition is largest: over a list of points, or over a whole space."""
+"""Where an acquisition is largest: among listed points, or in a whole space."""
 
 # pyright: basic, reportPrivateImportUsage=false
-# torch and botorch ship no complete types; this module, _gp and _surrogate are the only ones that touch them.
+# torch and botorch ship no complete types.
 
 import numpy as np
 import torch
@@ -12,9 +12,19 @@ from scipy.stats import qmc
 from renkei.planning._rows import RowCodec, Rows
 
 _N_FAR = 512
+"""Quasi-random rows that are compared; a power of two."""
+
 _N_NEAR = 128
-_N_STARTS = 4
+"""Rows around the incumbents that are compared."""
+
+_N_STARTS = 2
+"""Climbs from each of the two kinds of rows."""
+
 _MAX_STEPS = 16
+"""Steps between stepped values after the climbs."""
+
+_NEAR_SIZES = np.array([0.02, 0.05, 0.1, 0.2])
+_MAX_CHUNK = 512
 _ELEMENTS = 4_000_000
 """Numbers in the largest matrix that one evaluation may build; 32 MB."""
 
@@ -25,11 +35,13 @@ class Search:
     Args:
         acquisition: n x 1 x n_columns to n.
         load: Numbers that the model builds for one row; rules how many rows go at once.
+        n_objectives: Several make the acquisition dearer, so fewer rows are compared.
     """
 
-    def __init__(self, acquisition: AcquisitionFunction, load: int) -> None:
+    def __init__(self, acquisition: AcquisitionFunction, load: int, n_objectives: int) -> None:
         self._acquisition = acquisition
-        self._chunk = max(1, _ELEMENTS // max(1, load))
+        self._chunk = max(1, min(_MAX_CHUNK // n_objectives, _ELEMENTS // max(1, load)))
+        self._n_far = _N_FAR // (1 << (n_objectives - 1).bit_length())
 
     def values(self, rows: Rows) -> np.ndarray:
         """Return the acquisition at rows, minus infinity where it is not a number: n x n_columns to n."""
@@ -41,7 +53,7 @@ class Search:
         """Return the legal row where the acquisition is largest and that is not taken; None when all found are.
 
         Quasi-random rows and rows near the incumbents are compared; the best of both are climbed by L-BFGS in the
-        columns that move continuously, then by single steps in the others, in turns.
+        columns that move continuously; from the top, single steps in the other columns and climbs take turns.
 
         Args:
             codec: Of the space.
@@ -50,36 +62,32 @@ class Search:
             seed: Of the quasi-random rows.
         """
         chance = np.random.default_rng(seed)
-        far = codec.from_units(qmc.Sobol(int(codec.owner.max()) + 1, rng=chance).random(_N_FAR))
-        near = _near(codec, incumbents, chance)
-        tried = np.concatenate([near, far])
-        values = self.values(tried)
-        ranks = [group[np.argsort(-values[group], kind="stable")] for group in np.split(np.arange(len(tried)), [len(near)])]
-        starts = np.concatenate([rank[: _N_STARTS // 2] for rank in ranks])
-        climbed = self._climb(codec, tried[starts])
-        climbed_values = self.values(climbed)
-        row, value = climbed[climbed_values.argmax()], climbed_values.max()
-        steps: list[np.ndarray] = []
+        kinds = [
+            codec.from_units(qmc.Sobol(codec.n_parameters, rng=chance).random(self._n_far)),
+            _near(codec, incumbents, chance),
+        ]
+        rows, values = np.concatenate(kinds), self.values(np.concatenate(kinds))
+        order = np.argsort(-values, kind="stable")
+        starts = [order[order < self._n_far][:_N_STARTS], order[order >= self._n_far][:_N_STARTS]]
+        climbed = self._climbed(codec, rows[np.concatenate(starts)])
+        rows, values = np.concatenate([rows, climbed]), np.concatenate([values, self.values(climbed)])
         for _ in range(_MAX_STEPS):
-            around = codec.neighbours(row)
+            top = values.argmax()
+            around = codec.neighbours(rows[top])
             if len(around) == 0:
                 break
-            around_values = self.values(around)
-            if around_values.max() <= value + 1e-9:
+            step = around[[self.values(around).argmax()]]
+            found = np.concatenate([step, self._climbed(codec, step)])
+            rows, values = np.concatenate([rows, found]), np.concatenate([values, self.values(found)])
+            if values[-2:].max() <= values[top] + 1e-9:
                 break
-            stepped = np.concatenate([around[around_values.argmax()][None], self._climb(codec, around[around_values.argmax()][None])])
-            stepped_values = self.values(stepped)
-            row, value = stepped[stepped_values.argmax()], stepped_values.max()
-            steps.append(row)
-        every = np.concatenate([tried, climbed, *[step[None] for step in steps]])
-        every_value = np.concatenate([values, climbed_values, self.values(np.array(steps)) if steps else []])
-        limit = 1e-9 if codec.is_discrete else 1e-6
-        for at in np.argsort(-every_value, kind="stable"):
-            if len(taken) == 0 or np.abs(taken - every[at]).max(axis=1).min() > limit:
-                return every[at]
+        apart = 1e-9 if codec.is_discrete else 1e-6
+        for at in np.argsort(-values, kind="stable"):
+            if len(taken) == 0 or np.abs(taken - rows[at]).max(axis=1).min() > apart:
+                return rows[at]
         return None
 
-    def _climb(self, codec: RowCodec, rows: Rows) -> Rows:
+    def _climbed(self, codec: RowCodec, rows: Rows) -> Rows:
         """Return the legal rows to which L-BFGS climbs from `rows`: n x n_columns."""
         if len(codec.fixed) == codec.n_columns:
             return rows
@@ -89,7 +97,7 @@ class Search:
             self._acquisition,
             lower_bounds=torch.zeros(codec.n_columns, dtype=starts.dtype),
             upper_bounds=torch.from_numpy(codec.upper),
-            fixed_features={c: starts[:, 0, c] for c in codec.fixed} or None,
+            fixed_features={column: starts[:, 0, column] for column in codec.fixed} or None,
             options={"maxiter": 60},
         )
         return codec.legal(found.detach().squeeze(1).numpy())
@@ -97,10 +105,12 @@ class Search:
 
 def _near(codec: RowCodec, incumbents: Rows, chance: np.random.Generator) -> Rows:
     """Return legal rows around the first incumbents: n x n_columns."""
-    centres = incumbents[np.arange(_N_NEAR) % min(4, len(incumbents))]
-    sizes = np.array([0.02, 0.05, 0.1, 0.2])[(np.arange(_N_NEAR) // 4) % 4][:, None]
-    n_parameters = int(codec.owner.max()) + 1
-    moved = chance.random((_N_NEAR, n_parameters))[:, codec.owner] < max(0.3, 2.0 / n_parameters)
+    turn = np.arange(_N_NEAR)
+    n_centres = min(4, len(incumbents))
+    sizes = _NEAR_SIZES[(turn // n_centres) % len(_NEAR_SIZES)][:, np.newaxis]
+    moved = chance.random((_N_NEAR, codec.n_parameters))[:, codec.owner] < max(0.3, 2.0 / codec.n_parameters)
     # A choice changes where noise on its columns outweighs the one-hot height.
     width = np.where(codec.upper < 1.0, 0.5, sizes)
-    return codec.legal(centres + moved * width * chance.standard_normal(centres.shape))
+    return codec.legal(
+        incumbents[turn % n_centres] + moved * width * chance.standard_normal((_N_NEAR, codec.n_columns))
+    )

@@ -78,8 +78,8 @@ def draws_quantile(n_pool: int, n_good: int, q: float) -> int:
 
 
 def bootstrap_mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Return percentiles of the mean of `values` under resampling (Efron 1979): 4,000 resamples, always the same ones."""
-    chance = random.Random("renkei.bootstrap")
+    """Return percentiles of the mean of `values` over 4,000 resamples (Efron 1979), always the same ones."""
+    chance = random.Random("renkei.bootstrap")  # noqa: S311 - a resampling, not a secret
     means = sorted(sum(chance.choices(values, k=len(values))) / len(values) for _ in range(4000))
     tail = (1.0 - level) / 2.0
     return means[round(tail * (len(means) - 1))], means[round((1.0 - tail) * (len(means) - 1))]

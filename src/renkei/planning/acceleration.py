@@ -87,8 +87,8 @@ class Sampled:
     """A baseline whose trials do not learn from each other (random, Sobol), from trials that were really run.
 
     With k of n trials at the level, expected effort is the effort of all n over k. The interval is that of the
-    probability of a hit: Jeffreys' 95% interval. With k = 0, 1 - 0.05^(1/n) bounds that probability from above, one-sided
-    at 95%, and the effort is only known to be at least what follows from it.
+    probability of a hit: Jeffreys' 95% interval. With k = 0, 1 - 0.05^(1/n) bounds that probability from above,
+    one-sided at 95%, and the effort is only known to be at least what follows from it.
     """
 
     steps: Sequence[Step]
@@ -199,10 +199,10 @@ class Acceleration:
         if self.factor is None:
             return f"no comparison with {baseline} is possible at this level"
         if self.bound == "at most":
-            return f"did not reach the level; {_ratio(self.factor, self.by, 'at most')} than {baseline}"
+            return f"did not reach the level: a factor of at most {_shown(self.factor)} against {baseline}"
         if self.bound == "at least":
             if self.factor < 1.0:
-                return f"not shown to be faster than {baseline}, which never reached the level in too few trials"
+                return f"not shown to be faster than {baseline}, which never reached the level but was run too little"
             return f"{_ratio(self.factor, self.by, 'at least')} than {baseline}, which never reached the level"
         interval = ""
         if self.low is not None and self.high is not None:
@@ -213,9 +213,7 @@ class Acceleration:
         return f"{_ratio(self.factor, self.by)} than {baseline}{', not clearly faster' if unclear else ''}{interval}"
 
 
-def accelerate(
-    campaign: Curve, baseline: Baseline, level: float | None = None, by: Measure = "trials"
-) -> Acceleration:
+def accelerate(campaign: Curve, baseline: Baseline, level: float | None = None, by: Measure = "trials") -> Acceleration:
     """Return how many times less effort `campaign` needed than `baseline` to reach `level`.
 
     Args:

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,9 @@ _MAX_LISTED = 10_000
 """Discrete spaces of at most so many points are compared point by point, like a pool."""
 
 _MAX_ABANDONED = 32
+"""Of the abandoned points only the last are kept in mind by the acquisition."""
+
+_OUTCOMES = ("observed", "infeasible", "abandoned")
 
 
 class BayesianPlanner:
@@ -86,20 +90,20 @@ class BayesianPlanner:
         self._taken: dict[Key, list[float]] = {}
         self._listed: tuple[list[Point], list[Key], Rows] | None = None
         self._fitted: Surrogate | None = None
+        self._keys(warm)
         for observation in warm:
-            self._codec.key(observation.point)
-            self._history.add(observation)
+            if observation.outcome != "abandoned":
+                self._history.add(observation)
         wanted = min(16, max(5, len(space.parameters) + 2)) if initial is None else initial
         self._n_initial = max(0, wanted - self._history.n_works)
 
     def tell(self, observations: Sequence[Observation]) -> None:
-        """Learn from ended trials.
+        """Learn from ended trials: from all of them or, where one cannot be used, from none.
 
         Raises:
             UsageError: A point lacks a parameter or has an unknown choice, or an outcome is not known.
         """
-        for observation in observations:
-            key = self._codec.key(observation.point)
+        for key, observation in zip(self._keys(observations), observations, strict=True):
             self._history.add(observation)
             self._taken[key] = self._rows.row(observation.point)
         self._design.tell(observations)
@@ -112,6 +116,16 @@ class BayesianPlanner:
         while len(found) < n and (point := self._next([*pending, *found])) is not None:
             found.append(point)
         return found
+
+    def _keys(self, observations: Sequence[Observation]) -> list[Key]:
+        """Return the points' identities, all of them or, where one observation cannot be used, none."""
+        for observation in observations:
+            if observation.outcome not in _OUTCOMES:
+                raise UsageError(
+                    f"A planner does not know the outcome '{observation.outcome}'.",
+                    f"Known outcomes: {', '.join(_OUTCOMES)}.",
+                )
+        return [self._codec.key(observation.point) for observation in observations]
 
     def _next(self, pending: list[Point]) -> Point | None:
         index = self._n_told + len(pending)
@@ -153,7 +167,7 @@ class BayesianPlanner:
         surrogate = self._surrogate()
         busy = [*self._history.abandoned(_MAX_ABANDONED).tolist(), *waiting.values()]
         acquisition = surrogate.acquisition(self._rows.stacked(busy), derived_seed(seed, "samples"))
-        return Search(acquisition, load=surrogate.n_rows * (len(busy) + 16))
+        return Search(acquisition, surrogate.n_rows * (len(busy) + 16), len(self._objectives))
 
     def _surrogate(self) -> "Surrogate":
         from renkei.planning._surrogate import Surrogate
@@ -183,8 +197,8 @@ def _import_models() -> None:
     """Import torch and what stands on it; deprecations that they report of each other are not for our users."""
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("ignore")
-        import renkei.planning._search
-        import renkei.planning._surrogate  # noqa: F401 - for the import itself
+        import_module("renkei.planning._search")
+        import_module("renkei.planning._surrogate")
 
 
 def _check(objectives: Sequence[Objective], initial: int | None) -> None:

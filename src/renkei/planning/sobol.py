@@ -77,4 +77,6 @@ class _SobolBlocks:
         import numpy as np
         from scipy.stats import qmc
 
-        return qmc.Sobol(self._n_parameters, scramble=True, rng=np.random.default_rng(derived_seed(self._seed, "sobol")))
+        return qmc.Sobol(
+            self._n_parameters, scramble=True, rng=np.random.default_rng(derived_seed(self._seed, "sobol"))
+        )

@@ -2,7 +2,7 @@
 
 from renkei.policy._policy import Policy
 from renkei.policy.cedar import DEFAULT_POLICY, SitePolicies
-from renkei.policy.decision import Decision, Reason, combine
+from renkei.policy.decision import Decision, combine
 from renkei.policy.question import Question
 from renkei.policy.rules import decide_by_rules
 
@@ -11,7 +11,6 @@ __all__ = [
     "Decision",
     "Policy",
     "Question",
-    "Reason",
     "SitePolicies",
     "combine",
     "decide_by_rules",

@@ -21,7 +21,7 @@ class Policy:
     def __init__(self, agreement_rules: Sequence[Rule], site_policies: SitePolicies) -> None:
         self._rules = tuple(agreement_rules)
         self._site = site_policies
-        self._by_rules = Memo[tuple[str, ...], Decision]()
+        self._known = Memo[tuple[str, ...], Decision]()
 
     @property
     def uses_parameters(self) -> bool:
@@ -33,5 +33,9 @@ class Policy:
 
         Agreement and site are always both asked, so that a refusal names every reason at once.
         """
-        by_rules = self._by_rules.get(question.facts, lambda: decide_by_rules(self._rules, question))
-        return combine((by_rules, self._site.decide(question)))
+        if not self._site.uses_parameters:
+            return self._known.get(question.facts, lambda: self._decide(question))
+        return self._decide(question)
+
+    def _decide(self, question: Question) -> Decision:
+        return combine((decide_by_rules(self._rules, question), self._site.decide(question)))

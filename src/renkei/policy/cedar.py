@@ -42,7 +42,8 @@ from renkei.policy._schema import (
     request_of,
     schema_of,
 )
-from renkei.policy.decision import Decision, Reason
+from renkei.model.records import Reason
+from renkei.policy.decision import Decision
 from renkei.policy.question import Question
 
 DEFAULT_POLICY = files("renkei.policy").joinpath("default.cedar").read_text("utf-8")

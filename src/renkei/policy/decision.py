@@ -1,32 +1,12 @@
 """Decisions: allow, deny or ask, always with reasons."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
 
-import msgspec
-
-from renkei.errors import ProtocolMismatch
+from renkei.model.records import Reason
 from renkei.model.rule import Effect
 
-Source = Literal["agreement", "site"]
-
 _STRENGTH: dict[Effect, int] = {"allow": 0, "ask": 1, "deny": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a decision is what it is.
-
-    Args:
-        id: The rule or policy, or the circumstance ("agreement.no-rule", "site.no-permit").
-        text: A sentence for people.
-        source: Who says so: the agreement or the site.
-    """
-
-    id: str
-    text: str
-    source: Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +20,6 @@ class Decision:
 
     effect: Effect
     reasons: tuple[Reason, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON."""
-        reasons = [{"id": r.id, "text": r.text, "source": r.source} for r in self.reasons]
-        return {"effect": self.effect, "reasons": reasons}
-
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> "Decision":
-        """Return the decision that `to_json` wrote.
-
-        Raises:
-            ProtocolMismatch: It is not a decision.
-        """
-        try:
-            return msgspec.convert(data, Decision)
-        except msgspec.ValidationError as error:
-            raise ProtocolMismatch(f"A decision cannot be read: {error}.") from None
 
 
 def combine(decisions: Iterable[Decision]) -> Decision:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from renkei.model.records import Reason
 from renkei.model.rule import Effect, Rule
-from renkei.policy.decision import Decision, Reason
+from renkei.policy.decision import Decision
 from renkei.policy.question import Question
 
 _VERBS: dict[Effect, str] = {"allow": "allows it", "deny": "forbids it", "ask": "wants a person to approve it"}

@@ -21,7 +21,7 @@ def two_term_error(
 ) -> float:
     """Return how far the field is from quasisymmetry with helicity (1, `helicity_n`); 0 is perfect, dimensionless.
 
-    The measure f_QS of M. Landreman & E. Paul, Phys. Rev. Lett. 128, 035001 (2022), eq. (1), without Boozer
+    The measure f_QS of M. Landreman & E. Paul, Phys. Rev. Lett. 128, 035001 (2022), which needs no Boozer
     coordinates::
 
         f = sum_s < ( ((N - iota) B x grad B . grad psi - (G + N I) B . grad B) / B^3 )^2 >

@@ -32,7 +32,9 @@ def open_site(file: SiteFile, agreement: Agreement, clock: Clock, executor: Exec
     key = Key.load(table.key)
     institution = agreement.institutions.get(agreement.institution_of_site(table.name))
     if agreement.institution_of_site(table.name) != table.institution or institution is None:
-        raise AgreementError(f"The agreement has site '{table.name}' at another institution than '{table.institution}'.")
+        raise AgreementError(
+            f"The agreement has site '{table.name}' at another institution than '{table.institution}'."
+        )
     if institution.key != key.public.text or key.name != table.institution:
         raise AgreementError(
             f"{table.key} is not the key that the agreement has for '{table.institution}'.",
@@ -45,11 +47,12 @@ def open_site(file: SiteFile, agreement: Agreement, clock: Clock, executor: Exec
             text, source = table.policy.read_text(), str(table.policy)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(str(table.policy), [f"it cannot be read: {error}"]) from error
-    policy = Policy(agreement.rules, SitePolicies(text, [offer.spec for offer in offers], source=source))
+    known = {"Team": agreement.teams, "Institution": agreement.institutions, "Party": agreement.parties}
+    policies = SitePolicies(text, [offer.spec for offer in offers], source=source, known=known)
     if executor is None:
         executor = LocalExecutor(file.executor.workers, table.data / "logs", clock)
     allocations = [(allocation.team, allocation.quantity) for allocation in file.allocations]
-    return Site(table.name, key, agreement, policy, offers, allocations, executor, table.data, clock)
+    return Site(table.name, key, agreement, Policy(agreement.rules, policies), offers, allocations, executor, table.data, clock)
 
 
 def offers_of(file: SiteFile) -> list[Offered]:

@@ -5,7 +5,7 @@ write it down, hand it over) → `_job_ended` (settle) → `_publish` (report).
 """
 
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -48,7 +48,7 @@ from renkei.model.records import (
     SiteOpened,
 )
 from renkei.model.space import Point
-from renkei.policy import Decision, Policy, Question
+from renkei.policy import Policy, Question
 from renkei.site._offer import Offered
 from renkei.site._runs import RunRow, Runs
 from renkei.trust.envelope import Envelope, unseal
@@ -102,13 +102,14 @@ class Site:
         self.ledger = Ledger(directory / "ledger.db", f"site/{name}", key, clock, [self.runs, self.books])
         self.ledger.follow(self._publish)
         self.datasets = DatasetStore(directory / "datasets")
+        self._runs_directory = str(directory / "runs")
         self._queue: deque[str] = deque()
         self._launching: dict[str, int] = {}
         self._decided: set[str] = set()  # parked runs that a person decided, whose campaign has to be told
         self._feeds: dict[str, list[_Feed]] = defaultdict(list)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["Site"]:
+    async def opened(self) -> AsyncGenerator["Site"]:
         """Serve until the end of the block: take up the runs that a stop or a crash left, then run jobs."""
         try:
             await self._recover()
@@ -151,14 +152,14 @@ class Site:
             return self._refuse(request, digest, batch, code, reasons)
         decision = self._policy.decide(self._question(request, institution, offer, parameters))
         if decision.effect == "deny":
-            return self._refuse(request, digest, batch, "denied", _reasons(decision))
+            return self._refuse(request, digest, batch, "denied", decision.reasons)
         if decision.effect == "ask":
             parked = RunParked(
                 request.run, digest, batch, institution, request.team, request.campaign, request.trial,
-                request.procedure, offer.spec.version, parameters, _reasons(decision),
+                request.procedure, offer.spec.version, parameters, decision.reasons,
             )  # fmt: skip
             return self.ledger.append(parked).raw
-        return self._accept(request, digest, batch, institution, offer, parameters, _reasons(decision))
+        return self._accept(request, digest, batch, institution, offer, parameters, decision.reasons)
 
     def _problems(
         self, request: RunRequest, institution: str, offer: Offered | None, parameters: Point
@@ -275,13 +276,13 @@ class Site:
             await self.ledger.sync()
             if starting:
                 jobs = [
-                    self._offers[row.procedure].job(row.run, row.parameters, str(self._run_directory(row.run)))
+                    self._offers[row.procedure].job(row.run, row.parameters, self._run_directory(row.run))
                     for row in starting
                 ]
                 await self._executor.submit(jobs)
 
     @contextmanager
-    def _counted(self, starting: Sequence[RunRow]) -> Iterator[None]:
+    def _counted(self, starting: Sequence[RunRow]) -> Generator[None]:
         """Count runs that were started but not yet handed over, so that nobody else gives away their room."""
         counted = self._launching
         for row in starting:
@@ -360,7 +361,7 @@ class Site:
             else:
                 started.append(row)
         jobs = [
-            self._offers[row.procedure].job(row.run, row.parameters, str(self._run_directory(row.run)))
+            self._offers[row.procedure].job(row.run, row.parameters, self._run_directory(row.run))
             for row in started
         ]
         for end in await self._executor.settle(jobs):
@@ -381,8 +382,8 @@ class Site:
         if run in self._queue:
             self._queue.remove(run)
 
-    def _run_directory(self, run: str) -> Path:
-        return self.directory / "runs" / run
+    def _run_directory(self, run: str) -> str:
+        return f"{self._runs_directory}/{run}"
 
     # ---- people decide ---------------------------------------------------------------------------------------
 
@@ -449,7 +450,7 @@ class Site:
         return [None if row is None else self.ledger.read(row.said) for row in rows]
 
     @asynccontextmanager
-    async def follow(self, campaign: str) -> AsyncIterator[AsyncIterator[Reports]]:
+    async def follow(self, campaign: str) -> AsyncGenerator[AsyncIterator[Reports]]:
         """See `SiteHandle.follow`."""
         feed = _Feed()
         self._feeds[campaign].append(feed)
@@ -497,6 +498,3 @@ class _Feed:
             if waiting:
                 yield waiting
 
-
-def _reasons(decision: Decision) -> tuple[Reason, ...]:
-    return tuple(Reason(reason.id, reason.text, reason.source) for reason in decision.reasons)

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from renkei.model.procedure import ProcedureSpec
+from renkei.model.records import Reason
 from renkei.model.rule import Rule
 from renkei.model.space import Integer, Real
-from renkei.policy import DEFAULT_POLICY, Decision, Policy, Question, Reason, SitePolicies, combine, decide_by_rules
+from renkei.policy import DEFAULT_POLICY, Decision, Policy, Question, SitePolicies, combine, decide_by_rules
 from renkei.policy._schema import cedar_decimal
 
 SPEC = ProcedureSpec("laser.shot", "1.0", "One shot.", (Real("energy", 0, 10, "kJ"), Integer("pulses", 1, 9)), ())
@@ -115,8 +116,3 @@ def test_neither_side_can_be_overruled(some: list[Rule], question: Question) -> 
 def test_the_strongest_decision_wins_in_any_order(some: list[Decision]) -> None:
     strongest = max((d.effect for d in some), key=STRENGTH.index)
     assert combine(some).effect == combine(reversed(some)).effect == strongest
-
-
-@given(decisions)
-def test_every_decision_survives_json(decision: Decision) -> None:
-    assert Decision.from_json(decision.to_json()) == decision

@@ -1,9 +1,9 @@
-"""Decisions: which one wins, and their JSON."""
+"""Decisions: which one wins."""
 
 import pytest
 
-from renkei.errors import ProtocolMismatch
-from renkei.policy.decision import Decision, Reason, combine
+from renkei.model.records import Reason
+from renkei.policy.decision import Decision, combine
 
 ALLOW = Decision("allow", (Reason("a", "Fine.", "agreement"),))
 ASK = Decision("ask", (Reason("b", "Ask first.", "site"),))
@@ -26,25 +26,3 @@ def test_all_that_agree_give_their_reasons() -> None:
 def test_nothing_cannot_be_combined() -> None:
     with pytest.raises(ValueError, match="empty"):
         combine(())
-
-
-def test_a_decision_survives_json() -> None:
-    assert DENY.to_json() == {
-        "effect": "deny",
-        "reasons": [{"id": "c", "text": "No.", "source": "site"}, {"id": "d", "text": "Never.", "source": "site"}],
-    }
-    assert Decision.from_json(DENY.to_json()) == DENY
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        {},
-        {"effect": "maybe", "reasons": []},
-        {"effect": "allow", "reasons": [{"id": "a"}]},
-        {"effect": "allow", "reasons": [{"id": "a", "text": "b", "source": "elsewhere"}]},
-    ],
-)
-def test_json_that_is_no_decision_is_refused(data: dict[str, object]) -> None:
-    with pytest.raises(ProtocolMismatch, match="A decision cannot be read"):
-        Decision.from_json(data)

@@ -64,7 +64,7 @@ def test_same_point_gives_the_same_bits() -> None:
 
 
 def test_boundary_that_crosses_itself_is_infeasible() -> None:
-    with pytest.raises(Infeasible, match="no equilibrium.*failed during the first iterations"):
+    with pytest.raises(Infeasible, match=r"no equilibrium.*failed during the first iterations"):
         stellarator_equilibrium(7, 0.59, 0.24, vertical_elongation=-0.24, triangularity=0.3)
 
 

@@ -1,0 +1,125 @@
+"""Driving a campaign from a terminal: open sites, show progress, obey Ctrl-C, tell what was found."""
+
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+from rich.console import Console
+
+from renkei.cli._errors import missing
+from renkei.cli._found import found, is_sound
+from renkei.cli._output import err, out, print_json
+from renkei.cli._progress import Progress
+from renkei.errors import UsageError
+from renkei.home import Home, Session
+from renkei.home._session import Drive
+from renkei.model.campaign import Campaign
+
+Start = Callable[[Session], Awaitable[Drive]]
+
+
+@dataclass(slots=True)
+class _Interrupts:
+    """Signals that asked for an end so far."""
+
+    n: int = 0
+    last: int = 0
+
+
+def sites_for(file: Campaign, home: Home) -> list[str]:
+    """Return the sites to open for a campaign: those that it names, else those that it embeds, else all of the home.
+
+    Raises:
+        UsageError: There is none.
+    """
+    named = [site for source in file.sources for site in source.sites]
+    anywhere = list(file.sites) or home.sites()
+    wanted = dict.fromkeys(named if all(source.sites for source in file.sources) else [*anywhere, *named])
+    known = home.sites()
+    if not any(site in known for site in wanted):
+        raise UsageError(
+            f"There is no site in {home.path} that campaign '{file.name}' could run at.",
+            "Embed one in its file with a table [sites.NAME], or name one that 'renkei site list' shows.",
+        )
+    return [site for site in wanted if site in known]
+
+
+def drive(home: Home, names: list[str], start: Start, as_json: bool) -> int:
+    """Drive a campaign to its end, tell what it found, and return the exit code.
+
+    0: it ended by itself with something observed. 1: it was stopped, or nothing was observed. 3: every run was refused.
+    128 and the signal's number: a signal ended it.
+    """
+    console, interrupts = err(), _Interrupts()
+    driven = anyio.run(_drive, home, names, start, console, interrupts)
+    if interrupts.n > 1:
+        console.print("Left at once. Everything that was acknowledged is kept.")
+    if interrupts.n:
+        console.print(f"Go on with: renkei campaign resume {driven.file.name} --home {home.path}", soft_wrap=True)
+        return 128 + interrupts.last
+    return conclude(home, driven, console, as_json)
+
+
+async def _drive(home: Home, names: list[str], start: Start, console: Console, interrupts: _Interrupts) -> Drive:
+    session = Session(home)
+    async with AsyncExitStack() as stack:
+        with console.status(f"Opening {', '.join(names)}"):
+            await stack.enter_async_context(session.opened(names))
+            driven = await start(session)
+        progress = Progress(driven, session.clock)
+        with anyio.CancelScope() as everything:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_obey_signals, driven, console, interrupts, everything)
+                tasks.start_soon(progress.show, console)
+                await session.drive(driven)
+                tasks.cancel_scope.cancel()
+        if not console.is_terminal:
+            console.print(progress.line(), soft_wrap=True)
+    return driven
+
+
+async def _obey_signals(driven: Drive, console: Console, interrupts: _Interrupts, everything: anyio.CancelScope) -> None:
+    """Stop cleanly at the first Ctrl-C (or SIGTERM), leave at once at the second."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        async for number in received:
+            interrupts.n, interrupts.last = interrupts.n + 1, int(number)
+            if interrupts.n > 1:
+                everything.cancel()
+                return
+            for runner in (driven.runner, *driven.baselines):
+                runner.stop("stopped by a person" if number == signal.SIGINT else "stopped by SIGTERM")
+            console.print("Stopping: runs are being cancelled. Again to leave at once.")
+
+
+def conclude(home: Home, driven: Drive, console: Console, as_json: bool) -> int:
+    """Write report and crate, print the summary, and return the exit code."""
+    from renkei.report import summarize
+
+    file, status = driven.file, driven.runner.campaign.status.row
+    with console.status("Writing report and crate"):
+        write_both(home, file.name, console)
+        summary = summarize(home, file.name)
+    if as_json:
+        print_json([summary])
+    else:
+        out().print(found(summary, file, status.state))
+    runs, trials = summary["runs"], summary["trials"]
+    if runs["requested"] and runs["refused"] == runs["requested"]:
+        return 3
+    is_done = status.state != "stopped" and (trials["observed"] or trials["infeasible"])
+    return 0 if is_done and is_sound(summary) else 1
+
+
+def write_both(home: Home, name: str, console: Console) -> None:
+    """Write the report and the crate of a campaign, or say which extra would."""
+    from renkei.report import write_crate, write_report
+
+    writers: dict[str, Callable[[Home, str], Path]] = {"report": write_report, "crate": write_crate}
+    for what, write in writers.items():
+        try:
+            write(home, name)
+        except ModuleNotFoundError as error:
+            console.print(f"No {what} was written. {missing(error).hint}", soft_wrap=True)

@@ -1,0 +1,212 @@
+"""What a campaign looks like while it is driven: a live view on a terminal, plain lines anywhere else."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import anyio
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from renkei.campaign import Runner, TrialRow
+from renkei.campaign._state import OPEN
+from renkei.cli._output import amount, columns, count, duration, plain, point, value
+from renkei.clock import Clock
+from renkei.errors import UsageError
+from renkei.home._session import Drive
+from renkei.planning.acceleration import Curve, Sampled, Step, accelerate
+from renkei.planning.pareto import Yardstick
+
+FRAME_S = 0.25
+"""How often the live view is drawn."""
+LINE_S = 10.0
+"""How often a line is printed where there is no terminal, besides one for every new best trial."""
+
+
+@dataclass(slots=True)
+class _AtSite:
+    states: Counter[str] = field(default_factory=Counter[str])
+    reserved: Counter[str] = field(default_factory=Counter[str])
+    charged: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def n_at_work(self) -> int:
+        return self.states["requested"] + self.states["accepted"]
+
+    @property
+    def n_done(self) -> int:
+        return self.states["succeeded"] + self.states["infeasible"]
+
+    @property
+    def n_faults(self) -> int:
+        return self.states["failed"] + self.states["lost"]
+
+
+class Progress:
+    """A view of a campaign that is being driven.
+
+    Args:
+        drive: The campaign and its baselines.
+        clock: Says how long it has been driven.
+    """
+
+    def __init__(self, drive: Drive, clock: Clock) -> None:
+        self.drive, self._clock, self._began = drive, clock, clock.monotonic()
+        self._n_compared, self._verdict = -1, ""
+        self._line_at, self._line_best = self._began - LINE_S, ""
+
+    async def show(self, console: Console) -> None:
+        """Show it until cancelled."""
+        if not console.is_terminal:
+            while True:
+                if line := self.next_line():
+                    console.print(line, soft_wrap=True)
+                await anyio.sleep(FRAME_S)
+        with Live(self.frame(), console=console, auto_refresh=False, transient=True) as live:
+            while True:
+                await anyio.sleep(FRAME_S)
+                live.update(self.frame(), refresh=True)
+
+    # ---- plain lines -----------------------------------------------------------------------------------------
+
+    def next_line(self) -> str:
+        """Return a line if there is a new best trial or none was printed for a while, else ""."""
+        now, best = self._clock.monotonic(), self._best(self.drive.runner)
+        if now - self._line_at < (1.0 if best != self._line_best else LINE_S):
+            return ""
+        self._line_at, self._line_best = now, best
+        return self.line()
+
+    def line(self) -> str:
+        """Return where the campaign stands, on one line."""
+        runner = self.drive.runner
+        sites = _sites(runner)
+        charged = _amounts(sum((site.charged for site in sites.values()), Counter[str]()))
+        parts = [self._trials(runner), f"best {self._best(runner) or 'not yet'}"]
+        parts.append(f"{count(sum(site.n_at_work for site in sites.values()), 'run')} at work")
+        return f"{runner.campaign.name}: {', '.join(parts)}{f', charged {charged}' if charged else ''}"
+
+    # ---- the live view ---------------------------------------------------------------------------------------
+
+    def frame(self) -> RenderableType:
+        """Return the whole view as it is now."""
+        runner, file = self.drive.runner, self.drive.file
+        campaign = runner.campaign
+        head = Text.assemble((campaign.name, "bold"), f"  {file.title}" if file.title else "")
+        head.append(f"  {campaign.status.row.state}, {duration(self._clock.monotonic() - self._began)}", "dim")
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column()
+        stop = file.stop
+        if stop.trials is not None:
+            grid.add_row("trials", _bar(_n_ended(runner), stop.trials, self._trials(runner)))
+        else:
+            grid.add_row("trials", self._trials(runner))
+        if stop.wall_s is not None:
+            status = campaign.status.row
+            active_s = status.active_s + max(0.0, self._clock.now() - status.session_at)
+            grid.add_row("time", _bar(active_s, stop.wall_s, f"{duration(active_s)} of {duration(stop.wall_s)}"))
+        sites = _sites(runner)
+        spent = sum((site.charged + site.reserved for site in sites.values()), Counter[str]())
+        for limit in stop.cost:
+            text = f"{amount(spent[limit.unit], limit.unit)} of {limit}"
+            grid.add_row("cost", _bar(spent[limit.unit], limit.micro, text))
+        grid.add_row("best", self._best(runner) or "no trial observed yet")
+        for i, baseline in enumerate(self.drive.baselines):
+            what = f"{baseline.campaign.file.planner.name}: {self._trials(baseline)}, best "
+            grid.add_row("baseline" if i == 0 else "", what + (self._best(baseline, with_point=False) or "not yet"))
+        if verdict := self._acceleration():
+            grid.add_row("acceleration", verdict)
+        return Group(head, grid, Text(), self._table(runner, sites))
+
+    def _table(self, runner: Runner, sites: dict[str, _AtSite]) -> Table:
+        table = columns("site", ">at work", ">done", ">failed", ">a run takes", ">reserved", ">charged", "…")
+        for name, site in sites.items():
+            routes = [route for route in runner.broker.routes if route.site == name]
+            times = [route.run_s for route in routes if route.run_s is not None]
+            table.add_row(
+                name, str(site.n_at_work), str(site.n_done), str(site.n_faults), duration(min(times)) if times else "",
+                _amounts(site.reserved), _amounts(site.charged), self._state(runner, name, site),
+            )  # fmt: skip
+        return table
+
+    def _state(self, runner: Runner, name: str, site: _AtSite) -> str:
+        if n := site.states["parked"]:
+            return f"{n} wait for approval: renkei run list --state parked"
+        routes = [route for route in runner.broker.routes if route.site == name]
+        if all(route.closed for route in routes):
+            return plain("; ".join(route.closed for route in routes))
+        rest = min((route.blocked_until for route in routes), default=0.0) - self._clock.monotonic()
+        return f"failed; tried again in {duration(rest)}" if rest > 0 else ""
+
+    # ---- parts -----------------------------------------------------------------------------------------------
+
+    def _trials(self, runner: Runner) -> str:
+        rows, limit = runner.campaign.trials.rows, runner.campaign.file.stop.trials
+        states = Counter(row.state for row in rows.values())
+        told = [f"{states[state]} {state}" for state in ("infeasible", "abandoned") if states[state]]
+        text = f"{_n_ended(runner):,} of {limit:,} trials" if limit else count(_n_ended(runner), "trial")
+        return f"{text} ({', '.join(told)})" if told else text
+
+    def _best(self, runner: Runner, with_point: bool = True) -> str:
+        row, file = runner.campaign.best, runner.campaign.file
+        if row is None:
+            return ""
+        goals = ", ".join(f"{o.output} {value(row.outputs.get(o.output), o.unit)}" for o in file.objectives)
+        units = {parameter.name: parameter.unit for parameter in file.space.parameters}
+        return f"{goals} (trial {row.n + 1}: {point(row.parameters, units)})" if with_point else goals
+
+    def _acceleration(self) -> str:
+        """Return the verdict so far; found anew only when another trial ended."""
+        baselines, file = self.drive.baselines, self.drive.file
+        n = sum(_n_ended(runner) for runner in (self.drive.runner, *baselines))
+        if file.baseline is None or not baselines or n == self._n_compared:
+            return self._verdict
+        self._n_compared = n
+        rows, beside = _ended(self.drive.runner), [row for runner in baselines for row in _ended(runner)]
+        try:
+            yardstick = Yardstick(file.objectives, file.constraints, [row.outputs for row in beside or rows])
+        except UsageError:  # several objectives without a reach, and no trial yet
+            return ""
+        found = accelerate(Curve(_steps(rows, yardstick), yardstick.reach), Sampled(_steps(beside, yardstick)))
+        self._verdict = found.verdict(file.baseline.planner) if found.factor is not None else ""
+        return self._verdict
+
+
+def _n_ended(runner: Runner) -> int:
+    return len(runner.campaign.trials.rows) - len(runner.campaign.trials.pending)
+
+
+def _ended(runner: Runner) -> list[TrialRow]:
+    rows = (row for row in runner.campaign.trials.rows.values() if row.ended_at)
+    return sorted(rows, key=lambda row: row.ended_at)
+
+
+def _steps(rows: Iterable[TrialRow], yardstick: Yardstick) -> list[Step]:
+    return [Step(yardstick.loss(row.outputs) if row.state == "observed" else None) for row in rows]
+
+
+def _sites(runner: Runner) -> dict[str, _AtSite]:
+    """Return what each site did and does for a campaign, by the campaign's own run table."""
+    sites = {route.site: _AtSite() for route in runner.broker.routes}
+    for run in runner.campaign.runs.rows.values():
+        site = sites.setdefault(run.site, _AtSite())
+        site.states[run.state] += 1
+        if run.state in OPEN:
+            site.reserved[run.unit] += run.micro
+        elif run.state != "refused":
+            site.charged[run.unit] += run.micro
+    return sites
+
+
+def _amounts(by_unit: Counter[str]) -> str:
+    return ", ".join(amount(micro, unit) for unit, micro in by_unit.items() if unit and micro)
+
+
+def _bar(done: float, total: float, text: str) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(ProgressBar(total=total, completed=min(done, total), width=30), text)
+    return grid

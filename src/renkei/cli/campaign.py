@@ -1,0 +1,147 @@
+"""`renkei campaign`: run, resume, list, show, report, export, stop."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from renkei.campaign import Status, StatusRow, TrialRow
+from renkei.cli._asking import ask
+from renkei.cli._driving import drive, sites_for
+from renkei.cli._found import found
+from renkei.cli._options import DEFAULT_HOME, CampaignArgument, HomeOption, JsonOption, existing
+from renkei.cli._output import columns, count, local_time, out, print_json, say, value
+from renkei.cli._people import person
+from renkei.campaign import best_of
+from renkei.errors import UsageError
+from renkei.home import Home
+from renkei.home._check import check_embedded
+from renkei.ledger import LedgerReader
+from renkei.model.campaign_file import load_campaign
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("run")
+def run_campaign(
+    file: Annotated[Path, existing("The campaign's file: campaign.toml.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Begin a campaign and drive it to its end.
+
+    Ctrl-C stops it cleanly, a second one at once; 'renkei campaign resume' goes on in either case.
+
+    Exits with 0 when it ended by itself with something observed, 1 when it was stopped or observed nothing, and 3 when
+    sites refused every run.
+    """
+    place, campaign = Home(home), load_campaign(file)
+    place.require_new(campaign.name)
+    if campaign.sites:
+        check_embedded(campaign, place.path)
+    with place.locked():
+        if campaign.sites:
+            place.embed(campaign.sites, campaign.team)
+        names = sites_for(campaign, place)
+        folder = file.absolute().parent
+        raise typer.Exit(drive(place, names, lambda session: session.begin(campaign, folder), as_json))
+
+
+@app.command("resume")
+def resume_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Take up a campaign that was stopped, or whose process died, and drive it to its end."""
+    place = Home(home)
+    campaign = place.campaign(name)
+    with place.locked():
+        names = sites_for(campaign, place)
+        raise typer.Exit(drive(place, names, lambda session: session.resume(name), as_json))
+
+
+@app.command("list")
+def list_campaigns(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List campaigns: their state, how far they are, and the best trial."""
+    place = Home(home)
+    records = [_record(place, name) for name in place.campaigns()]
+    if as_json:
+        return print_json(records)
+    if not records:
+        return say(f"There are no campaigns in {place.path}.")
+    table = columns("campaign", "state", ">trials", "best", "team", "begun")
+    for record in records:
+        best = ", ".join(f"{name} {value(*each)}" for name, each in record["best"].items())
+        begun = local_time(record["opened_at"])
+        table.add_row(record["campaign"], record["state"], str(record["trials"]), best, record["team"], begun)
+    return out().print(table)
+
+
+def _record(home: Home, name: str) -> dict[str, Any]:
+    path = home.campaign_ledger(name)
+    file = home.campaign(name)
+    status, trials = StatusRow(team=file.team), list[TrialRow]()
+    if path.exists():
+        with LedgerReader(path) as ledger:
+            status = ledger.table(Status.name, StatusRow).get("campaign", status)
+            trials = list(ledger.table("trials", TrialRow).values())
+    best = best_of(trials, file)
+    return {
+        "campaign": name,
+        "state": state_of(home, status),
+        "why": status.why,
+        "team": status.team,
+        "opened_at": status.opened_at,
+        "trials": sum(row.state != "pending" for row in trials),
+        "best": {o.output: (best.outputs.get(o.output), o.unit) for o in file.objectives} if best else {},
+    }
+
+
+def state_of(home: Home, status: StatusRow) -> str:
+    """Return the state of a campaign in one word: one that nobody drives is not running."""
+    return "interrupted" if status.state == "running" and home.worker() is None else status.state
+
+
+@app.command("show")
+def show_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Show what a campaign found, how much faster than its baseline, at what price, and whether its ledgers hold."""
+    from renkei.report import summarize
+
+    place = Home(home)
+    campaign = place.campaign(name)
+    summary = summarize(place, name)
+    if as_json:
+        return print_json([summary])
+    with LedgerReader(place.campaign_ledger(name)) as ledger:
+        status = ledger.table(Status.name, StatusRow).get("campaign", StatusRow())
+    return out().print(found(summary, campaign, state_of(place, status)))
+
+
+@app.command("report")
+def report_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Write a campaign's report as one HTML file and print its path."""
+    from renkei.report import write_report
+
+    _wrote("report", write_report(Home(home), name), as_json)
+
+
+@app.command("export")
+def export_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Write a campaign with its ledgers and provenance as an RO-Crate and print its path."""
+    from renkei.report import write_crate
+
+    _wrote("crate", write_crate(Home(home), name), as_json)
+
+
+def _wrote(what: str, path: Path, as_json: bool) -> None:
+    if as_json:
+        print_json([{what: str(path)}])
+    else:
+        say(str(path))
+
+
+@app.command("stop")
+def stop_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME) -> None:
+    """Have the process that drives a campaign stop it; it can be resumed."""
+    place = Home(home)
+    place.campaign(name)
+    if place.worker() is None:
+        raise UsageError(f"Campaign '{name}' is not running.", f"Take it up with: renkei campaign resume {name}")
+    say(ask(place, "stop", {"campaign": name, "by": person(None)}))

@@ -1,0 +1,157 @@
+"""The audit of a campaign: every ledger by itself, and what campaigns say about sites against the sites' own ledgers."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from renkei.accounts import Books
+from renkei.campaign import Status, TrialRuns, Trials
+from renkei.errors import RenkeiError
+from renkei.ledger import Finding, LedgerReader, Projection, verify
+from renkei.ledger.merkle import root_of
+from renkei.report._claims import Claims, check_claims, collect_claims
+from renkei.report._history import History
+from renkei.report._snapshot import copy_ledger
+from renkei.report._view import CampaignView
+from renkei.site import Runs
+from renkei.trust.keys import PublicKey
+
+PROBLEMS_MAX = 20
+"""How many problems of one ledger are told in full; of the rest only the number."""
+
+
+@dataclass(slots=True)
+class LedgerAudit:
+    """What the audit found about one ledger.
+
+    Args:
+        owner: Whose ledger: "campaign/NAME" or "site/NAME".
+        path: The file; None when it is not in this home.
+        records: How many records it has.
+        checkpoints: How many of its signed checkpoints held.
+        covered: How many records, from the first, they cover.
+        root: The Merkle root over all records, hex.
+        n_reports: How many records of sites a campaign's ledger repeats.
+        n_seen: How many checkpoints of sites a campaign's ledger keeps.
+        problems: Everything that is wrong, each in one sentence that says where.
+    """
+
+    owner: str
+    path: Path | None
+    records: int = 0
+    checkpoints: int = 0
+    covered: int = 0
+    root: str = ""
+    n_reports: int = 0
+    n_seen: int = 0
+    problems: list[str] = field(default_factory=list[str])
+
+    @property
+    def verified(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def audit_campaign(view: CampaignView) -> list[LedgerAudit]:
+    """Check the ledgers of a campaign, its baselines and its sites, in this order.
+
+    Each by itself: `renkei.ledger.verify` with the key that the agreement has for the institution, and the saved
+    tables against freshly folded ones. Against each other: every record of a site that a campaign repeats is, byte for
+    byte, the one that the site's ledger has under that number; every checkpoint of a site that a campaign kept bears
+    the signatures of the site's institution, and its root is that of the site's records up to there. What cannot be
+    checked, because a ledger or the agreement is not there, counts as a problem.
+
+    All is done on copies, each of one moment, the campaigns' first: what a campaign heard was durable at the site
+    before. A campaign may go on meanwhile.
+    """
+    claims: dict[str, Claims] = {}
+    with tempfile.TemporaryDirectory(prefix="renkei-audit-") as folder:
+        copy = Path(folder) / "ledger.db"
+        campaigns = [_campaign(view, each, copy, claims) for each in (view.history, *view.baselines)]
+        campaigns[0].problems += _definition_problems(view)
+        sites = [_site(view, name, copy, claims[name]) for name in claims]
+    for audit in (*campaigns, *sites):
+        if (n_more := len(audit.problems) - PROBLEMS_MAX) > 0:
+            audit.problems[PROBLEMS_MAX:] = [f"and {n_more} more"]
+    return [*campaigns, *sites]
+
+
+def _campaign(view: CampaignView, history: History, copy: Path, claims: dict[str, Claims]) -> LedgerAudit:
+    audit = LedgerAudit(f"campaign/{history.status.campaign}", history.path)
+    key = _key(view, view.status.institution, audit)
+    if _by_itself(audit, key, [Trials(), TrialRuns(), Status()], copy):
+        audit.n_reports, audit.n_seen = collect_claims(copy, audit.problems, claims)
+        copy.unlink()
+    for run in history.runs.values():
+        claims.setdefault(run.row.site, Claims())
+    return audit
+
+
+def _site(view: CampaignView, name: str, copy: Path, claims: Claims) -> LedgerAudit:
+    site = {site.name: site for site in view.sites}.get(name)
+    audit = LedgerAudit(f"site/{name}", site.ledger if site else None)
+    key = _key(view, site.institution if site else "", audit)
+    if audit.path is None:
+        audit.problems.append(f"it could not be checked: {site.problem if site else 'no run was asked for there'}")
+        check_claims(name, claims, None, key)
+    elif _by_itself(audit, key, [Runs(), Books()], copy):
+        check_claims(name, claims, copy, key)
+        copy.unlink()
+    else:
+        check_claims(name, claims, None, key)
+    return audit
+
+
+def _key(view: CampaignView, institution: str, audit: LedgerAudit) -> PublicKey | None:
+    """Return the key that an institution's checkpoints must be signed with."""
+    known = view.agreement.institutions.get(institution) if view.agreement else None
+    if known is None:
+        why = view.agreement_problem or f"the agreement has no '{institution}'"
+        audit.problems.append(f"nobody vouches for the key that signed it: {why}")
+        return None
+    return PublicKey.parse(known.key)
+
+
+def _by_itself(audit: LedgerAudit, key: PublicKey | None, projections: Sequence[Projection], copy: Path) -> bool:
+    """Check one ledger; return whether it could be read, so that `copy` now holds a copy of it."""
+    assert audit.path is not None
+    copy.unlink(missing_ok=True)
+    try:
+        copy_ledger(audit.path, copy)
+        found = _verified(copy, key, projections)
+    except RenkeiError as error:
+        audit.problems.append(error.message)
+        return False
+    audit.records, audit.checkpoints, audit.covered, audit.root = found[1:5]
+    if found.owner != audit.owner:
+        audit.problems.append(f"the file says that it is the ledger of {found.owner}")
+    if found.problem:
+        audit.problems.append(found.problem)
+    return True
+
+
+def _verified(copy: Path, key: PublicKey | None, projections: Sequence[Projection]) -> Finding:
+    """Return what verification finds; records that are whole but make no sense together are a finding, too."""
+    try:
+        return verify(copy, key, projections)
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
+        found = verify(copy, key)
+        why = f"its records contradict each other, so that they cannot be folded: {type(error).__name__}: {error}"
+        return found if found.problem else found._replace(problem=why)
+
+
+def _definition_problems(view: CampaignView) -> list[str]:
+    same = (view.directory / "campaign.toml").read_bytes() == view.status.text.encode()
+    return [] if same else ["campaign.toml is not what the ledger says that the campaign was opened with"]
+
+
+def stand_of(path: Path) -> tuple[int, str]:
+    """Return how many records a ledger has and the Merkle root over them, from its saved hashes, unverified.
+
+    Raises:
+        LedgerError: The file cannot be read as a ledger.
+    """
+    with LedgerReader(path) as ledger:
+        size = ledger.size
+        return size, root_of(ledger.leaf_hashes(size)).hex()
