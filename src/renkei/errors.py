@@ -210,4 +210,3 @@ def did_you_mean(word: str, known: Mapping[str, object] | Iterable[str]) -> str:
 
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" Did you mean '{close[0]}'?" if close else ""
-

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TypeVar
 
 import anyio
@@ -57,7 +58,7 @@ def test_an_id_is_a_uuid_of_version_7_with_the_time_in_milliseconds() -> None:
 def test_ids_grow_within_a_millisecond_and_beyond_what_its_counter_holds() -> None:
     ids = mint()[0]
     made = [ids.new() for _ in range(10_000)]
-    assert all(a < b for a, b in zip(made, made[1:], strict=False))
+    assert all(a < b for a, b in pairwise(made))
     assert all(is_id(identity) for identity in made)
     assert stamp_ms(made[-1]) == 1_760_000_000_125  # 4,096 a millisecond
 

@@ -31,7 +31,7 @@ OPEN = frozenset({"requested", "accepted", "parked"})
 """States of runs that have not ended."""
 
 
-class TrialRow(msgspec.Struct):
+class TrialRow(msgspec.Struct, gc=False):
     """One trial: its point, where it was tried, and its fate."""
 
     trial: str
@@ -39,7 +39,7 @@ class TrialRow(msgspec.Struct):
     parameters: dict[str, Value]
     at: float
     state: str = PENDING
-    runs: list[str] = []
+    runs: tuple[str, ...] = ()
     """The runs that were requested for it, in order."""
     run: str = ""
     """The run that gave its fate."""
@@ -49,7 +49,7 @@ class TrialRow(msgspec.Struct):
     why: str = ""
 
 
-class RunRow(msgspec.Struct):
+class RunRow(msgspec.Struct, gc=False):
     """One run as the campaign knows it; `outputs` are in the procedure's units."""
 
     run: str
@@ -95,7 +95,7 @@ class Trials(Table[TrialRow]):
                 row = self.pending[body.trial] = TrialRow(body.trial, body.n, body.parameters, at)
             case RunRequested():
                 row = self.rows[body.trial]
-                row.runs = [*row.runs, body.run]
+                row.runs = (*row.runs, body.run)
             case TrialObserved():
                 row = self.pending.pop(body.trial)
                 row.state, row.run, row.outputs, row.ended_at = "observed", body.run, body.outputs, at

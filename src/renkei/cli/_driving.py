@@ -81,7 +81,9 @@ async def _drive(home: Home, names: list[str], start: Start, console: Console, i
     return driven
 
 
-async def _obey_signals(driven: Drive, console: Console, interrupts: _Interrupts, everything: anyio.CancelScope) -> None:
+async def _obey_signals(
+    driven: Drive, console: Console, interrupts: _Interrupts, everything: anyio.CancelScope
+) -> None:
     """Stop cleanly at the first Ctrl-C (or SIGTERM), leave at once at the second."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
         async for number in received:

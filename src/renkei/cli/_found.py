@@ -49,7 +49,9 @@ def _goals(file: Campaign) -> list[str]:
         within = "within" if o.goal == "target" else "reach"
         goals.append(aim if o.reach is None else f"{aim}, {within} {value(o.reach, o.unit)}")
     for c in file.constraints:
-        bounds = [f"{sign} {value(x, c.unit)}" for sign, x in ((">=", c.lower), ("<=", c.upper)) if abs(x) < float("inf")]
+        bounds = [
+            f"{sign} {value(x, c.unit)}" for sign, x in ((">=", c.lower), ("<=", c.upper)) if abs(x) < float("inf")
+        ]
         goals.append(f"{c.output} {' and '.join(bounds)}")
     return goals
 
@@ -81,7 +83,7 @@ def _acceleration(said: Mapping[str, Any]) -> str:
                 each["factor"], low, high, each["level"], each["bound"],
                 each["campaign_effort"], each["baseline_effort"], each["by"],
             )  # fmt: skip
-            lines.append(accelerated.verdict(said["baseline"]))
+            lines.append(f"by {by}: {accelerated.verdict(said['baseline'])}")
     return "\n".join(lines)
 
 
@@ -90,7 +92,9 @@ def _charges(charges: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _ledgers(ledgers: Sequence[Mapping[str, Any]]) -> str:
-    bad = [f"{ledger['owner']} IS NOT SOUND: {'; '.join(ledger['problems'])}" for ledger in ledgers if ledger["problems"]]
+    bad = [
+        f"{ledger['owner']} IS NOT SOUND: {'; '.join(ledger['problems'])}" for ledger in ledgers if ledger["problems"]
+    ]
     n_records = sum(ledger["records"] for ledger in ledgers)
     n_good = sum(bool(ledger["verified"]) for ledger in ledgers)
     told = f"{n_good} verified" if n_good or bad else f"{len(ledgers)}"

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -83,15 +84,14 @@ def local_time(seconds: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return a length of time in at most two units."""
-    for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (60.0, 1.0, "s")):
+    for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms")):
         if seconds < limit:
             return f"{seconds * factor:.3g} {unit}"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+    for (longer, name), (shorter, below) in pairwise(((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))):
+        if seconds >= longer:
+            n, rest = divmod(round(seconds / shorter), longer // shorter)
+            return f"{n} {name} {rest} {below}" if rest else f"{n} {name}"
+    return f"{seconds:.3g} s"
 
 
 def amount(micro: int, unit: str) -> str:

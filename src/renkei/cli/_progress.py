@@ -56,7 +56,8 @@ class Progress:
     def __init__(self, drive: Drive, clock: Clock) -> None:
         self.drive, self._clock, self._began = drive, clock, clock.monotonic()
         self._n_compared, self._verdict = -1, ""
-        self._line_at, self._line_best = self._began - LINE_S, ""
+        self._line_at = self._began - LINE_S
+        self._line_best: str = ""
 
     async def show(self, console: Console) -> None:
         """Show it until cancelled."""

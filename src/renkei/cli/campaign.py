@@ -5,14 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from renkei.campaign import Status, StatusRow, TrialRow
-from renkei.cli._asking import ask
+from renkei.campaign import Status, StatusRow, TrialRow, best_of
+from renkei.cli._asking import ask, person
 from renkei.cli._driving import drive, sites_for
 from renkei.cli._found import found
 from renkei.cli._options import DEFAULT_HOME, CampaignArgument, HomeOption, JsonOption, existing
-from renkei.cli._output import columns, count, local_time, out, print_json, say, value
-from renkei.cli._people import person
-from renkei.campaign import best_of
+from renkei.cli._output import columns, local_time, out, print_json, say, value
 from renkei.errors import UsageError
 from renkei.home import Home
 from renkei.home._check import check_embedded
@@ -142,6 +140,8 @@ def stop_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME) -> No
     """Have the process that drives a campaign stop it; it can be resumed."""
     place = Home(home)
     place.campaign(name)
-    if place.worker() is None:
+
+    async def alone() -> str:
         raise UsageError(f"Campaign '{name}' is not running.", f"Take it up with: renkei campaign resume {name}")
-    say(ask(place, "stop", {"campaign": name, "by": person(None)}))
+
+    say(ask(place, "stop", {"campaign": name, "by": person(None)}, alone))

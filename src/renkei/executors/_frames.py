@@ -8,7 +8,7 @@ import msgspec
 from renkei.executors._port import Command
 
 
-class Task(msgspec.Struct, array_like=True, frozen=True):
+class Task(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Parent to worker: run this."""
 
     index: int
@@ -19,14 +19,14 @@ class Task(msgspec.Struct, array_like=True, frozen=True):
     memory_bytes: int
 
 
-class Begun(msgspec.Struct, array_like=True, frozen=True, tag=0):
+class Begun(msgspec.Struct, array_like=True, frozen=True, tag=0, gc=False):
     """Worker to parent: the task begins; `log_size` is how long the worker's log was."""
 
     index: int
     log_size: int
 
 
-class Done(msgspec.Struct, array_like=True, frozen=True, tag=1):
+class Done(msgspec.Struct, array_like=True, frozen=True, tag=1, gc=False):
     """Worker to parent: the task ended, in a process that lives on.
 
     `fault` of a failed task: "facility", "requester", or "memory" where it asked for more than its limit.

@@ -25,7 +25,7 @@ class Command(msgspec.Struct, frozen=True):
     infeasible_exit_codes: tuple[int, ...] = ()
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(msgspec.Struct, frozen=True, gc=False):
     """One run as an engine sees it.
 
     Args:
@@ -49,7 +49,7 @@ class Job(msgspec.Struct, frozen=True):
     exceeded: str = "failed"
 
 
-class JobEnd(msgspec.Struct, frozen=True):
+class JobEnd(msgspec.Struct, frozen=True, gc=False):
     """How a job ended.
 
     Args:

@@ -13,7 +13,7 @@ CANCEL_BATCH = "renkei/cancel-batch/1"
 """The kind of an envelope that holds a `CancelBatch`."""
 
 
-class RunRequest(msgspec.Struct, frozen=True):
+class RunRequest(msgspec.Struct, frozen=True, gc=False):
     """A campaign asks for one run of a procedure.
 
     Args:

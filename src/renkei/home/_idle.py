@@ -1,6 +1,6 @@
 """A site opened only to have something decided there: it runs nothing."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -40,7 +40,7 @@ class IdleExecutor:
 
 
 @asynccontextmanager
-async def opened_idle(home: Home, name: str, clock: Clock) -> AsyncIterator[Site]:
+async def opened_idle(home: Home, name: str, clock: Clock) -> AsyncGenerator[Site]:
     """Open one site of a home, whose lock must be held, without running anything there.
 
     Raises:

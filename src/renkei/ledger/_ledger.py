@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import anyio
 import msgspec
@@ -21,7 +20,8 @@ FORMAT = 1
 
 APPLICATION_ID = 0x72656E6B  # "renk"
 
-_PUT_ROW = "INSERT INTO projection VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET row = excluded.row"
+_CHUNKS = (1024, 256, 64, 16, 4, 1)
+"""How many rows go into one statement: few sizes, so that each is prepared once."""
 
 _TABLES = """
 CREATE TABLE record (seq INTEGER PRIMARY KEY, bytes BLOB NOT NULL, hash BLOB NOT NULL);
@@ -31,7 +31,7 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 
 
-class Appended(NamedTuple):
+class Appended(msgspec.Struct, frozen=True, gc=False):
     """A record that has its place and its bytes, and is durable once `Ledger.sync` returned."""
 
     seq: int
@@ -104,7 +104,7 @@ class Ledger:
         """
         if self._broken is not None:
             raise self._broken
-        seq, at = self._tree.size, round(self.clock.now(), 6)
+        seq, at = self._tree.size, self.clock.now()
         raw = write_record(seq, at, body)
         digest = leaf_hash(raw)
         self._tree.append(digest)
@@ -185,24 +185,22 @@ class Ledger:
         size = self._tree.size
         sign = signed or (now - self._checkpoint_at >= self._checkpoint_s and size > self._checkpoint_size)
         head = Checkpoint(self.owner, size, self._tree.root()) if sign else None
+        records = [value for a, h in zip(batch, hashes, strict=True) for value in (a.seq, a.raw, h)]
+        rows = [value for p in self._projections for key, row in p.changes() for value in (p.name, key, row)]
+        frontier = _frontier(self._tree)
         db = self._db
 
         def commit() -> None:
+            db.execute("BEGIN IMMEDIATE")
+            _insert(db, "INSERT INTO record", records, "")
+            _insert(db, "INSERT INTO projection", rows, " ON CONFLICT DO UPDATE SET row = excluded.row")
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('tree', ?)", (frontier,))
             if head is not None:
                 note = sign_checkpoint(self._key, head)
                 db.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?)", (head.size, note))
             db.execute("COMMIT")
 
         try:
-            # Rows go in from this thread: handing the GIL back and forth for each of them would cost far more than
-            # they do. Only signing and the fsync go to a thread.
-            db.execute("BEGIN IMMEDIATE")
-            rows = [(a.seq, a.raw, h) for a, h in zip(batch, hashes, strict=True)]
-            db.executemany("INSERT INTO record VALUES (?, ?, ?)", rows)
-            for projection in self._projections:
-                changes = [(projection.name, key, row) for key, row in projection.changes()]
-                db.executemany(_PUT_ROW, changes)
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('tree', ?)", (_frontier(self._tree),))
             await self.clock.blocking(commit)
         except sqlite3.IntegrityError as error:
             self._fail(Conflict(f"Another process wrote to {self.path}.", "Only one process may use a home."), error)
@@ -241,6 +239,18 @@ class Ledger:
 
     def _one(self, query: str) -> int | str:
         return self._db.execute(query).fetchone()[0]
+
+
+def _insert(db: sqlite3.Connection, head: str, values: Sequence[object], tail: str) -> None:
+    """Insert rows of three values, many in one statement.
+
+    A statement gives the GIL up once, however many rows it has, and then needs it back from a busy event loop.
+    """
+    at, n_left = 0, len(values) // 3
+    for n in _CHUNKS:
+        while n_left >= n:
+            db.execute(f"{head} VALUES {', '.join(['(?, ?, ?)'] * n)}{tail}", values[at : at + 3 * n])  # noqa: S608
+            at, n_left = at + 3 * n, n_left - n
 
 
 def _frontier(tree: Tree) -> bytes:

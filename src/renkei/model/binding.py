@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from renkei.errors import ConfigError, UsageError, did_you_mean
 from renkei.model.campaign import Campaign, Source
-from renkei.model.files import shown
+from renkei.model.files import one_of, shown
 from renkei.model.procedure import ProcedureSpec
 from renkei.model.space import Choice, Constraint, Integer, Objective, Parameter, Point, Real, Value
 from renkei.units import conversion
@@ -103,6 +103,7 @@ def _misfits(campaign: Campaign, source: Source, spec: ProcedureSpec, where: str
         return ["space.pool: found a pool that is not resolved, expected its points"]
     return [
         *_parameter_misfits(campaign, source, spec),
+        *_rename_misfits(campaign, source, where),
         *_fixed_misfits(source, spec, where),
         *_missing(campaign, source, spec, where),
         *_output_misfits("objective", campaign.objectives, spec),
@@ -154,6 +155,13 @@ def _telling_values(parameter: Parameter, target: Parameter, pool: tuple[Point, 
     if isinstance(target, Choice) and isinstance(parameter, Integer) and parameter.high - parameter.low < _MANY:
         return list(range(parameter.low, parameter.high + 1))
     return [parameter.low, parameter.high]
+
+
+def _rename_misfits(campaign: Campaign, source: Source, where: str) -> Iterable[str]:
+    names = campaign.space.names
+    for name in source.rename:
+        if name not in names:
+            yield f"{where}.rename.{name}: found an unknown parameter, expected {one_of(names, name)}"
 
 
 def _fixed_misfits(source: Source, spec: ProcedureSpec, where: str) -> Iterable[str]:

@@ -21,6 +21,10 @@ T = TypeVar("T")
 KEY_PREFIX = "renkei1:"
 """What the text of a public key begins with."""
 
+LARGEST_INTEGER = 2**63
+"""Whole numbers stay below this, so that they fit into 64 bits wherever they are sent."""
+
+_LONGEST_NAME = 100  # folders are called after names
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([kKMGT])(i?))?B\s*")
 _POWERS = {"k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
 _PATTERN = re.compile(r"[a-z0-9.*?\[\]!-]+")
@@ -75,9 +79,9 @@ def new(word: str) -> AfterValidator:
 
 
 def _name(value: str) -> str:
-    if NAME.fullmatch(value):
+    if NAME.fullmatch(value) and len(value) <= _LONGEST_NAME:
         return value
-    raise expected("a name: lower-case letters, digits, '-' and '.', beginning with a letter")
+    raise expected(f"a name: at most {_LONGEST_NAME} lower-case letters, digits, '-' and '.', beginning with a letter")
 
 
 def _pattern(value: str) -> str:
@@ -160,7 +164,9 @@ def _code(value: object, info: ValidationInfo) -> Path | str:
 
 
 def _scalar(value: object) -> Value:
-    if isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+    if isinstance(value, str | bool) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, int) and abs(value) < LARGEST_INTEGER:
         return value
     raise expected("a text, a finite number, true or false")
 

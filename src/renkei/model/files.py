@@ -160,6 +160,7 @@ _EXPECTED = {
     "date_type": "a date such as 2026-06-04",
     "greater_than": "a number above {gt:g}",
     "greater_than_equal": "a number of at least {ge:g}",
+    "less_than": "a number below {lt:g}",
     "less_than_equal": "a number of at most {le:g}",
     "too_short": "at least {min_length} of them",
     "expected": "{what}",
@@ -182,6 +183,8 @@ def _lines(error: ErrorDetails, model: type[Table], raw: Mapping[str, Any]) -> l
         return [f"{path}: {line}" for line in context["mistakes"]]
     if kind == "too_short" and len(cast("list[object]", found)) >= context["min_length"]:
         return []  # there are enough of them, but with mistakes of their own
+    if kind == "tuple_type" and isinstance(found, dict):
+        return [f"{path}: found a table, expected an array of tables, which begin with [[{path}]]"]
     text = {"missing": "nothing", "extra_forbidden": "an unknown key"}.get(kind) or shown(found)
     what = _EXPECTED[kind].format(**context) if kind in _EXPECTED else _named(error, kind, _shapes(model, loc[:-1]))
     return [f"{path}: found {text}, expected {what}"]
@@ -219,7 +222,8 @@ def shown(value: object) -> str:
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list | tuple):
-        text = f"[{', '.join(shown(entry) for entry in cast('list[object]', value))}]"
+        entries = cast("list[object]", value)
+        text = f"[{', '.join('a list' if isinstance(entry, list) else shown(entry) for entry in entries)}]"
         return text if len(text) <= 60 else "a list"
     if isinstance(value, date | time):
         return value.isoformat()

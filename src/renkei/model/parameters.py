@@ -1,10 +1,11 @@
 """Tables of parameters, as campaign files and command templates spell them."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from renkei.model.fields import Many, PhysicalUnit, Scalar
+from renkei.model.fields import LARGEST_INTEGER, Many, PhysicalUnit, Scalar
 from renkei.model.files import Table, expected, shown
 from renkei.model.space import Choice, Integer, Parameter, Real, Value
 
@@ -20,6 +21,8 @@ def _above_low(high: float, info: ValidationInfo) -> float:
         )
     if low is not None and high < low:
         raise expected(f"more than low ({low:g})")
+    if low is not None and not math.isfinite(high - low):
+        raise expected("a smaller one: the span from low to high is no number")
     return high
 
 
@@ -62,8 +65,8 @@ class IntegerTable(Table):
     """A whole number between two bounds."""
 
     type: Literal["integer"] = Field(description="The type: real, integer or choice.")
-    low: int = Field(description="The lowest value.")
-    high: Annotated[int, AfterValidator(_above_low)] = Field(description="The highest value.")
+    low: int = Field(gt=-LARGEST_INTEGER, description="The lowest value.")
+    high: Annotated[int, AfterValidator(_above_low)] = Field(lt=LARGEST_INTEGER, description="The highest value.")
     unit: PhysicalUnit = Field(default="1", description="The unit of its values.")
     scale: Annotated[Scale, AfterValidator(_fits_low)] = Field(
         default="linear", description="How it is searched: linear or log."

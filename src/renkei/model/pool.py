@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from renkei.errors import ConfigError, UsageError
+from renkei.model.fields import LARGEST_INTEGER
 from renkei.model.files import one_of, read_bytes, shown
 from renkei.model.space import Choice, Integer, Parameter, Point, Real, Space, Value
 
@@ -128,11 +129,9 @@ def _space(
             wrong.append(f"{label}: found {shown(point)}, expected a table of {', '.join(names) or 'parameters'}")
             continue
         values = {name: _plain(point[name]) for name in names}
-        wrong += [
-            f"{label}, {name}: found {point[name]!r}, expected a finite number or a text"
-            for name, value in values.items()
-            if value is None or (isinstance(value, float) and not math.isfinite(value))
-        ]
+        if strange := [name for name in names if not _is_value(values[name])]:
+            wrong += [f"{label}, {name}: found {point[name]!r}, expected a finite number or a text" for name in strange]
+            continue
         key = tuple((isinstance(value, bool), value) for value in values.values())
         if key in seen:
             wrong.append(f"{label}: found the same point as in {seen[key]}, expected every point once")
@@ -182,12 +181,16 @@ def _column(cells: Sequence[str]) -> list[Value]:
     return list(cells)
 
 
+def _is_value(value: Value | None) -> bool:
+    return value is not None and (not isinstance(value, float) or math.isfinite(value))
+
+
 def _plain(value: object) -> Value | None:
     """Return a value as Python's own type (packages have others, for example numpy's), or None if it is no value."""
     if isinstance(value, str | bool):
         return str(value) if isinstance(value, str) else value
     if isinstance(value, numbers.Integral):
-        return int(value)
+        return int(value) if abs(int(value)) < LARGEST_INTEGER else None
     if isinstance(value, numbers.Real):
         return float(value)
     item = getattr(value, "item", None)

@@ -12,14 +12,14 @@ import msgspec
 from renkei.model.space import Value
 
 
-class Body(msgspec.Struct, frozen=True, omit_defaults=True):
+class Body(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The content of a record; `KINDS` names the kind of each struct."""
 
 
 # ---- a site's ledger -------------------------------------------------------------------------------------------
 
 
-class SiteOpened(Body, frozen=True, omit_defaults=True):
+class SiteOpened(Body, frozen=True, omit_defaults=True, gc=False):
     """A site began to serve: under which institution, key and agreement (digest), with which software."""
 
     site: str
@@ -29,7 +29,7 @@ class SiteOpened(Body, frozen=True, omit_defaults=True):
     software: str
 
 
-class AllocationGranted(Body, frozen=True, omit_defaults=True):
+class AllocationGranted(Body, frozen=True, omit_defaults=True, gc=False):
     """A team may use this much more at the site."""
 
     team: str
@@ -38,7 +38,7 @@ class AllocationGranted(Body, frozen=True, omit_defaults=True):
     source: str
 
 
-class BatchReceived(Body, frozen=True, omit_defaults=True):
+class BatchReceived(Body, frozen=True, omit_defaults=True, gc=False):
     """A signed batch of requests arrived and its signature held; `payload` is the signed text, byte for byte."""
 
     kind: str
@@ -47,14 +47,14 @@ class BatchReceived(Body, frozen=True, omit_defaults=True):
     signature: bytes
 
 
-class RequestRefused(Body, frozen=True, omit_defaults=True):
+class RequestRefused(Body, frozen=True, omit_defaults=True, gc=False):
     """A batch was not even looked into: forged, stale, for somebody else, or unreadable."""
 
     signer: str
     reason: str
 
 
-class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reason(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Why something was decided: the rule's id, its text for people, and whose rule it is."""
 
     id: str
@@ -62,7 +62,7 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
     source: str = ""
 
 
-class RunAccepted(Body, frozen=True, omit_defaults=True):
+class RunAccepted(Body, frozen=True, omit_defaults=True, gc=False):
     """The site will run it: checked, allowed, and `micro` of the team's allocation reserved."""
 
     run: str
@@ -83,7 +83,7 @@ class RunAccepted(Body, frozen=True, omit_defaults=True):
     reasons: tuple[Reason, ...] = ()
 
 
-class RunParked(Body, frozen=True, omit_defaults=True):
+class RunParked(Body, frozen=True, omit_defaults=True, gc=False):
     """A person has to approve it first; nothing is reserved yet."""
 
     run: str
@@ -99,7 +99,7 @@ class RunParked(Body, frozen=True, omit_defaults=True):
     reasons: tuple[Reason, ...] = ()
 
 
-class RunDecided(Body, frozen=True, omit_defaults=True):
+class RunDecided(Body, frozen=True, omit_defaults=True, gc=False):
     """A person approved or denied a parked run."""
 
     run: str
@@ -108,7 +108,7 @@ class RunDecided(Body, frozen=True, omit_defaults=True):
     note: str = ""
 
 
-class RunRefused(Body, frozen=True, omit_defaults=True):
+class RunRefused(Body, frozen=True, omit_defaults=True, gc=False):
     """The site will not run it; `code` is "denied", "invalid", "allocation", "conflict" or "expired"."""
 
     run: str
@@ -122,7 +122,7 @@ class RunRefused(Body, frozen=True, omit_defaults=True):
     reasons: tuple[Reason, ...]
 
 
-class RunStarted(Body, frozen=True, omit_defaults=True):
+class RunStarted(Body, frozen=True, omit_defaults=True, gc=False):
     """The executor was given the run. Written before it happens, so that a run never starts twice."""
 
     run: str
@@ -130,7 +130,7 @@ class RunStarted(Body, frozen=True, omit_defaults=True):
     job: str = ""
 
 
-class Dataset(msgspec.Struct, frozen=True, omit_defaults=True):
+class Dataset(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Immutable content kept at a site, addressed by its digest (SHA-256, hex)."""
 
     name: str
@@ -138,7 +138,7 @@ class Dataset(msgspec.Struct, frozen=True, omit_defaults=True):
     size_bytes: int
 
 
-class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What speaks for how a run ended."""
 
     exit_code: int | None = None
@@ -151,7 +151,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the engine called the end, in its own words."""
 
 
-class RunEnded(Body, frozen=True, omit_defaults=True):
+class RunEnded(Body, frozen=True, omit_defaults=True, gc=False):
     """How a run ended. `charge` is settled in the same breath; what is left of the reservation is given back."""
 
     run: str
@@ -174,7 +174,7 @@ class RunEnded(Body, frozen=True, omit_defaults=True):
     evidence: Evidence | None = None
 
 
-class CancelAsked(Body, frozen=True, omit_defaults=True):
+class CancelAsked(Body, frozen=True, omit_defaults=True, gc=False):
     """Somebody asked that a run be cancelled."""
 
     run: str
@@ -184,7 +184,7 @@ class CancelAsked(Body, frozen=True, omit_defaults=True):
 # ---- a campaign's ledger ---------------------------------------------------------------------------------------
 
 
-class CampaignOpened(Body, frozen=True, omit_defaults=True):
+class CampaignOpened(Body, frozen=True, omit_defaults=True, gc=False):
     """A campaign began; `text` is its campaign.toml as written."""
 
     campaign: str
@@ -197,21 +197,21 @@ class CampaignOpened(Body, frozen=True, omit_defaults=True):
     software: str
 
 
-class CampaignResumed(Body, frozen=True, omit_defaults=True):
+class CampaignResumed(Body, frozen=True, omit_defaults=True, gc=False):
     """The campaign went on after it had stopped, for whatever reason; `active_s` is how long it was driven before."""
 
     software: str
     active_s: float
 
 
-class CampaignEnded(Body, frozen=True, omit_defaults=True):
+class CampaignEnded(Body, frozen=True, omit_defaults=True, gc=False):
     """The campaign is over: reached, exhausted or stopped, and why."""
 
     state: str
     why: str
 
 
-class TrialProposed(Body, frozen=True, omit_defaults=True):
+class TrialProposed(Body, frozen=True, omit_defaults=True, gc=False):
     """The planner proposed a point, in campaign units."""
 
     trial: str
@@ -220,7 +220,7 @@ class TrialProposed(Body, frozen=True, omit_defaults=True):
     planner: str
 
 
-class RunRequested(Body, frozen=True, omit_defaults=True):
+class RunRequested(Body, frozen=True, omit_defaults=True, gc=False):
     """The broker chose a site for a trial. Written before the request leaves."""
 
     run: str
@@ -232,21 +232,21 @@ class RunRequested(Body, frozen=True, omit_defaults=True):
     why: dict[str, Any] = {}
 
 
-class RunWithdrawn(Body, frozen=True, omit_defaults=True):
+class RunWithdrawn(Body, frozen=True, omit_defaults=True, gc=False):
     """The campaign gave a run up that no site took: the site refused the whole batch."""
 
     run: str
     why: str
 
 
-class RunReported(Body, frozen=True, omit_defaults=True):
+class RunReported(Body, frozen=True, omit_defaults=True, gc=False):
     """What a site reported about a run: the site's own record, byte for byte."""
 
     site: str
     record: msgspec.Raw
 
 
-class TrialObserved(Body, frozen=True, omit_defaults=True):
+class TrialObserved(Body, frozen=True, omit_defaults=True, gc=False):
     """The trial has its outputs, in campaign units."""
 
     trial: str
@@ -254,7 +254,7 @@ class TrialObserved(Body, frozen=True, omit_defaults=True):
     outputs: dict[str, float]
 
 
-class TrialInfeasible(Body, frozen=True, omit_defaults=True):
+class TrialInfeasible(Body, frozen=True, omit_defaults=True, gc=False):
     """The point cannot work."""
 
     trial: str
@@ -262,14 +262,14 @@ class TrialInfeasible(Body, frozen=True, omit_defaults=True):
     why: str
 
 
-class TrialAbandoned(Body, frozen=True, omit_defaults=True):
+class TrialAbandoned(Body, frozen=True, omit_defaults=True, gc=False):
     """Nothing can be learned of this point: every try failed, or no site takes it."""
 
     trial: str
     why: str
 
 
-class CheckpointSeen(Body, frozen=True, omit_defaults=True):
+class CheckpointSeen(Body, frozen=True, omit_defaults=True, gc=False):
     """A site's signed checkpoint, as the campaign saw it: what the site cannot take back any more."""
 
     site: str
@@ -306,7 +306,7 @@ KINDS: dict[type[Body], str] = {body: kind for kind, body in BODIES.items()}
 """The kind of record that each struct is the body of."""
 
 
-class Header(msgspec.Struct, frozen=True):
+class Header(msgspec.Struct, frozen=True, gc=False):
     """A record as it lies in the ledger, its body not yet read."""
 
     seq: int
@@ -315,7 +315,7 @@ class Header(msgspec.Struct, frozen=True):
     body: msgspec.Raw
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A record with its body read. `raw` are the bytes that were hashed; a body of unknown kind is plain JSON."""
 
     seq: int
@@ -353,7 +353,7 @@ def read_record(raw: bytes | msgspec.Raw) -> Record:
 _last: tuple[bytes | msgspec.Raw, Record] = b"", Record(0, 0.0, "", None)  # who reports a record reads it twice
 
 
-class _Written(msgspec.Struct):
+class _Written(msgspec.Struct, gc=False):
     seq: int
     at: float
     kind: str

@@ -189,9 +189,7 @@ def reached(
     )
 
 
-def dominates(
-    first: Mapping[str, float], second: Mapping[str, float], objectives: Sequence[Objective]
-) -> bool:
+def dominates(first: Mapping[str, float], second: Mapping[str, float], objectives: Sequence[Objective]) -> bool:
     """Return whether `first` is at least as good as `second` in every objective and better in one (Pareto)."""
     pairs = [(o.loss(first[o.output]), o.loss(second[o.output])) for o in objectives]
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)

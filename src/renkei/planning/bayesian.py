@@ -209,5 +209,5 @@ def _check(objectives: Sequence[Objective], initial: int | None) -> None:
             raise UsageError(f"{objective.output}: no goal is named '{objective.goal}'.")
         if objective.goal == "target" and objective.target is None:
             raise UsageError(f"{objective.output}: a target goal needs its target.")
-    if initial is not None and (isinstance(initial, bool) or initial < 1):
+    if initial is not None and (type(initial) is not int or initial < 1):
         raise UsageError(f"Option initial: found {initial!r}, expected a whole number of at least 1.")

@@ -52,6 +52,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.3g} h" if seconds < 48 * 3600 else f"{seconds / 86400:.3g} d"
 
 
+def size(n_bytes: int) -> str:
+    """Return a number of bytes in the decimal unit that suits it."""
+    value = float(n_bytes)
+    for name in ("B", "kB", "MB", "GB"):
+        if value < 1000.0:
+            return f"{value:.3g} {name}"
+        value /= 1000.0
+    return f"{value:,.3g} TB"
+
+
 def moment(seconds: float) -> str:
     """Return a moment in UTC, to the second."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

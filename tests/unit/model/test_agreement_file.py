@@ -90,7 +90,10 @@ CHANGES = {
     "institutions.name": ('"US Fusion Laboratory"', '"Lab"'),
     "institutions.party": ('party = "us"', 'party = "jp"'),
     "institutions.key": ('"renkei1:us-fusion-lab"', '"renkei1:x"'),
-    "sites.institution": ('[sites.us-site]\ninstitution = "us-fusion-lab"', '[sites.us-site]\ninstitution = "jp-fusion-institute"'),
+    "sites.institution": (
+        '[sites.us-site]\ninstitution = "us-fusion-lab"',
+        '[sites.us-site]\ninstitution = "jp-fusion-institute"',
+    ),
     "sites.url": ("https://us.example.org", "http://other.example.org"),
     "teams.name": ('"Fusion energy"', '"Energy"'),
     "teams.institutions": ('["us-fusion-lab", "jp-fusion-institute"]', '["us-fusion-lab"]'),
@@ -126,8 +129,18 @@ def test_an_agreement_says_what_its_file_says() -> None:
         Contribution(site="us-site", team="fusion-energy", quantity=Quantity.parse("40 node-hour")),
     )
     assert agreement.rules == (
-        Rule("open-research", "allow", ("fusion-energy",), ("fusion.*",), ("us-*",), ("open-research",), ("jp-*",), ("jp",), "Because."),
-    )  # fmt: skip
+        Rule(
+            id="open-research",
+            effect="allow",
+            teams=("fusion-energy",),
+            procedures=("fusion.*",),
+            sites=("us-*",),
+            purposes=("open-research",),
+            institutions=("jp-*",),
+            parties=("jp",),
+            reason="Because.",
+        ),
+    )
 
 
 @pytest.mark.parametrize(("old", "new"), CHANGES.values(), ids=CHANGES)
@@ -177,7 +190,7 @@ def test_an_institution_signs_for_the_teams_that_it_is_part_of() -> None:
 def test_a_site_belongs_to_an_institution() -> None:
     agreement = parse_agreement(TEXT)
     assert agreement.institution_of_site("jp-site") == "jp-fusion-institute"
-    with pytest.raises(UsageError, match="has no site 'jp-sit'. Did you mean 'jp-site'?"):
+    with pytest.raises(UsageError, match=r"has no site 'jp-sit'\. Did you mean 'jp-site'\?"):
         agreement.institution_of_site("jp-sit")
 
 
@@ -231,11 +244,12 @@ effect = "deny"
 sites = ["Site"]
 [extra]
 """
-    name = "expected a name: lower-case letters, digits, '-' and '.', beginning with a letter"
+    name = "expected a name: at most 100 lower-case letters, digits, '-' and '.', beginning with a letter"
     assert mistakes_of(parse_agreement, text) == [
         f"agreement.name: found 'US', {name}",
         "agreement.version: found '1', expected a whole number",
-        "agreement.ends: found 2026-06-03, expected 2026-06-04 or a later day: the agreement cannot end before it starts",
+        "agreement.ends: found 2026-06-03, expected 2026-06-04 or a later day: the agreement cannot end before it"
+        " starts",
         "agreement.titel: found an unknown key, expected one of name, title, version, starts, ends, illustrative."
         " Did you mean 'title'?",
         "parties.us.name: found '', expected a text that is not empty",
@@ -249,15 +263,16 @@ sites = ["Site"]
         "teams.none.institutions: found [], expected at least 1 of them",
         "contributions#1.site: found 'q', expected the name of a site in this file",
         "contributions#1.team: found 'tt', expected the name of a team in this file. Did you mean 't'?",
-        "contributions#1.quantity: found '40 nodehour', expected a quantity such as '40 node-hour'. 'nodehour' is not an"
-        " allocation unit. Did you mean 'node-hour'? Known units: node-hour, core-hour, gpu-hour, instrument-hour,"
+        "contributions#1.quantity: found '40 nodehour', expected a quantity such as '40 node-hour'. 'nodehour' is not"
+        " an allocation unit. Did you mean 'node-hour'? Known units: node-hour, core-hour, gpu-hour, instrument-hour,"
         " sample, token, USD, run.",
         "rules#1.effect: found 'alow', expected one of allow, deny, ask. Did you mean 'allow'?",
         "rules#1.teams#1: found 'tt', expected the name of a team in this file. Did you mean 't'?",
         "rules#1.procedures: found [], expected at least 1 of them",
         "rules#2.id: found 'a', expected another one: there already is this rule id",
         "rules#2.sites#1: found 'Site', expected a name or a pattern such as 'fusion.*'",
-        "extra: found an unknown key, expected one of agreement, parties, institutions, sites, teams, contributions, rules",
+        "extra: found an unknown key, expected one of agreement, parties, institutions, sites, teams, contributions,"
+        " rules",
     ]
 
 

@@ -294,7 +294,7 @@ def test_a_pool_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
 
 
 def test_what_is_renamed_is_a_parameter_of_the_pool(folder: Path) -> None:
-    text = changed(POOL_TEXT, "b = \"catalyst\"", "bb = \"catalyst\"")
+    text = changed(POOL_TEXT, 'b = "catalyst"', 'bb = "catalyst"')
     assert mistakes_of(parse_campaign, text, folder=folder) == [
         "source#1.rename: bb: found an unknown parameter, expected one of [space]. Did you mean 'b'?"
     ]
@@ -411,7 +411,8 @@ procedures = []
 """
     fixed = "what never changes is no parameter; give it to every source of the campaign as fixed = { … }"
     assert mistakes(text) == [
-        "campaign.name: found 'Stell', expected a name: lower-case letters, digits, '-' and '.', beginning with a letter",
+        "campaign.name: found 'Stell', expected a name: at most 100 lower-case letters, digits, '-' and '.', beginning"
+        " with a letter",
         "campaign.stop.trials: found 0, expected a number of at least 1",
         "campaign.stop.cost: found ['1 run', '2 run'], expected one quantity for each unit",
         "campaign.sed: found an unknown key, expected one of name, title, team, seed, purpose, release, retries, stop."
@@ -453,6 +454,27 @@ procedures = []
         "sites.b.site: found 'site.toml', expected no other key beside it, but there is procedures, workers",
         "sites.c.site: found nothing, expected either procedures or a site.toml",
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mistake"),
+    [
+        ('name = "small"', f'name = "{"a" * 101}"', "campaign.name: found 'aaa"),
+        ("trials = 1 }", f"trials = 1 }}, seed = {2**63}", f"campaign.seed: found {2**63}, expected a number below"),
+        ("low = 0, high = 1", "low = -1e308, high = 1e308", "space.x.high: found 1e+308, expected a smaller one"),
+        ('"real", low = 0', f'"integer", low = {-(2**63)}', f"space.x.low: found {-(2**63)}, expected a number above"),
+        ('"real", low = 0, high = 1', f'"choice", values = [1, {2**63}]', f"space.x.values#2: found {2**63}, expected"),
+    ],
+)
+def test_numbers_and_names_have_a_largest_size(old: str, new: str, mistake: str) -> None:
+    found = mistakes(changed(SMALL_TEXT, old, new))
+    assert len(found) == 1
+    assert found[0].startswith(mistake)
+
+
+def test_one_table_where_several_may_be_is_told_how_to_begin() -> None:
+    text = changed(SMALL_TEXT, 'objective = [{ output = "y", goal = "maximize" }]', "objective.output = 'y'")
+    assert mistakes(text) == ["objective: found a table, expected an array of tables, which begin with [[objective]]"]
 
 
 def test_an_empty_file_says_what_a_campaign_needs() -> None:

@@ -122,7 +122,7 @@ def test_outputs_are_named_by_the_type_that_is_returned() -> None:
     assert spec_of(file).summary == ""
 
 
-def no_type(x) -> float: ...  # type: ignore[no-untyped-def]
+def no_type(x) -> float: ...  # type: ignore[no-untyped-def]  # pyright: ignore
 
 
 def text(x: str) -> float: ...
@@ -166,24 +166,24 @@ class Words:
 def words_returned(x: Bounded) -> Words: ...
 
 
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [
-        (no_type, "parameter 'x' has no type"),
-        (text, "parameter 'x' is of type <class 'str'>"),
-        (open_bound, "parameter 'x' has an open bound"),
-        (no_bounds, "parameter 'x' has no bounds"),
-        (wrong_bounds, "parameter 'x' has no bounds"),
-        (bad_default, "its default does not fit. x: 2.0 is outside"),
-        (unknown_choice, "its default does not fit. x: found 'c'"),
-        (many, "parameter 'x' cannot be given by name"),
-        (any_name, "parameter 'x' cannot be given by name"),
-        (by_position, "parameter 'x' cannot be given by name"),
-        (no_return, "does not say what it returns"),
-        (text_returned, "whose outputs have no names"),
-        (words_returned, "output 'a' is of type <class 'str'>"),
-    ],
-)
+REFUSED: list[tuple[Any, str]] = [
+    (no_type, "parameter 'x' has no type"),
+    (text, "parameter 'x' is of type <class 'str'>"),
+    (open_bound, "parameter 'x' has an open bound"),
+    (no_bounds, "parameter 'x' has no bounds"),
+    (wrong_bounds, "parameter 'x' has no bounds"),
+    (bad_default, "its default does not fit. x: 2.0 is outside"),
+    (unknown_choice, "its default does not fit. x: found 'c'"),
+    (many, "parameter 'x' cannot be given by name"),
+    (any_name, "parameter 'x' cannot be given by name"),
+    (by_position, "parameter 'x' cannot be given by name"),
+    (no_return, "does not say what it returns"),
+    (text_returned, "whose outputs have no names"),
+    (words_returned, "output 'a' is of type <class 'str'>"),
+]
+
+
+@pytest.mark.parametrize(("function", "message"), REFUSED)
 def test_a_signature_that_is_no_contract_is_refused(function: Callable[..., Any], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         spec_of(function)

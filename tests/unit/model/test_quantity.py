@@ -32,7 +32,7 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
 
 
 def test_a_unit_that_was_misspelt_is_named() -> None:
-    with pytest.raises(UsageError, match="'nodehour' is not an allocation unit. Did you mean 'node-hour'?"):
+    with pytest.raises(UsageError, match=r"'nodehour' is not an allocation unit\. Did you mean 'node-hour'\?"):
         Quantity.parse("1 nodehour")
 
 

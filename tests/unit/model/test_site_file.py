@@ -180,7 +180,11 @@ def test_a_command_is_a_procedure() -> None:
         name="lab.simulate",
         version="1.0",
         summary="Simulate.",
-        parameters=(Real("x", 0.5, 2.0, "kA", log=True), Integer("n", 1, 9, "m", log=True), Choice("m", ("a", 2, True))),
+        parameters=(
+            Real("x", 0.5, 2.0, "kA", log=True),
+            Integer("n", 1, 9, "m", log=True),
+            Choice("m", ("a", 2, True)),
+        ),
         outputs=(Output("y", "K"), Output("field", "1", "file")),
         defaults={"m": "a"},
         kind="measurement",
@@ -298,6 +302,11 @@ quantity = "4 sample"
         "allocations#2.quantity: found '4 run', expected one allocation for each team and unit, but a has another one"
         " in run",
     ]
+
+
+def test_a_broken_parameter_has_no_default_to_check() -> None:
+    text = changed(TEXT, "low = 0.5", "low = 5.0").replace('defaults = { m = "a" }', "defaults = { q = 1 }")
+    assert mistakes(text) == ["commands#1.parameters.x.high: found 2.0, expected more than low (5)"]
 
 
 def test_placeholders_of_one_command_are_not_those_of_the_next() -> None:

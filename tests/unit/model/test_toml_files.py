@@ -7,8 +7,11 @@ from file_keys import mistakes_of
 from pydantic import Field, ValidationError
 
 from renkei.errors import ConfigError, UsageError
-from renkei.model.fields import Duration, Many, Size, Text, parse_size
+from renkei.model.fields import Amount, Duration, Many, Size, Text, parse_size
 from renkei.model.files import Scope, Table, key_of, read_bytes, read_tables, read_toml, shown
+
+DURATION = "expected a duration such as '90 s', '15 min' or '2 h'"
+SIZE = "expected a size such as '2 GB' or '512 MiB'"
 
 
 class Inner(Table):
@@ -27,6 +30,8 @@ class Outer(Table):
     number: float = Field(default=1.0, gt=0, le=9, description="A number.")
     flag: bool = Field(default=False, description="A flag.")
     whole: int = Field(default=1, description="A whole number.")
+    even: int = Field(default=2, multiple_of=2, description="An even number.")
+    use: Amount | None = Field(default=None, description="A quantity.")
 
 
 def mistakes(text: str) -> list[str]:
@@ -54,7 +59,8 @@ def test_a_syntax_error_says_where_it_is(text: str | bytes, mistake: str) -> Non
 
 
 def test_a_number_of_thousands_of_digits_is_a_mistake_in_the_file() -> None:
-    assert mistakes_of(read_toml, "x = " + "9" * 5000, "f")[0].startswith("it cannot be read as TOML: Exceeds the limit")
+    found = mistakes_of(read_toml, "x = " + "9" * 5000, "f")
+    assert found[0].startswith("it cannot be read as TOML: Exceeds the limit")
 
 
 def test_a_byte_order_mark_is_passed_over() -> None:
@@ -74,22 +80,31 @@ def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
         ("[[many]]", "many#1.text: found nothing, expected some text"),
         ("[[many]]\ntext = ''", "many#1.text: found '', expected a text that is not empty"),
         ("[[many]]\ntext = 'a'\n[[many]]\ntext = 2", "many#2.text: found 2, expected a text in quotes"),
-        ("inner = { text = 'a', limit = 5 }", "inner.limit: found 5, expected a duration such as '90 s', '15 min' or '2 h'"),
-        ("inner = { text = 'a', limit = '0 s' }", "inner.limit: found '0 s', expected a duration such as '90 s', '15 min' or '2 h'"),
-        ("inner = { text = 'a', room = '2 Gb' }", "inner.room: found '2 Gb', expected a size such as '2 GB' or '512 MiB'"),
-        ("inner = { text = 'a', limit_s = '1 s' }", "inner.limit_s: found an unknown key, expected one of text, limit, room. Did you mean 'limit'?"),
+        ("inner = { text = 'a', limit = 5 }", f"inner.limit: found 5, {DURATION}"),
+        ("inner = { text = 'a', limit = '0 s' }", f"inner.limit: found '0 s', {DURATION}"),
+        ("inner = { text = 'a', room = 2 }", f"inner.room: found 2, {SIZE}"),
+        ("inner = { text = 'a', room = '2 Gb' }", f"inner.room: found '2 Gb', {SIZE}"),
+        (
+            "inner = { text = 'a', limit_s = '1 s' }",
+            "inner.limit_s: found an unknown key, expected one of text, limit, room. Did you mean 'limit'?",
+        ),
         ("number = '1'", "number: found '1', expected a number"),
         ("number = true", "number: found true, expected a number"),
         ("number = nan", "number: found nan, expected a finite number"),
         ("number = 0", "number: found 0, expected a number above 0"),
         ("number = 10", "number: found 10, expected a number of at most 9"),
         ("flag = 1", "flag: found 1, expected true or false"),
+        ("even = 3", "even: found 3, expected something else: Input should be a multiple of 2"),
+        ("use = 40", "use: found 40, expected a quantity such as '40 node-hour'"),
+        ("many = {}", "many: found a table, expected an array of tables, which begin with [[many]]"),
         ("whole = 1.0", "whole: found 1.0, expected a whole number"),
         ("whole = [1, {}]", "whole: found [1, a table], expected a whole number"),
+        ("whole = [[[1]]]", "whole: found [a list], expected a whole number"),
+        ("whole = " + "[" * 400 + "]" * 400, "whole: found [a list], expected a whole number"),
         ("whole = 12:30:00", "whole: found 12:30:00, expected a whole number"),
-        ('"a b" = 1', '"a b": found an unknown key, expected one of inner, many, number, flag, whole'),
+        ('"a b" = 1', '"a b": found an unknown key, expected one of inner, many, number, flag, whole, even, use'),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_says_where_what_was_found_and_what_is_expected(text: str, mistake: str) -> None:
     assert mistakes(text) == [mistake]
 
@@ -120,7 +135,14 @@ def test_a_long_value_is_shown_shortened() -> None:
 
 @pytest.mark.parametrize(
     ("text", "size_bytes"),
-    [("2 GB", 2 * 10**9), ("1.5MB", 1_500_000), ("512 MiB", 512 * 2**20), ("64 kB", 64_000), ("8 B", 8), ("1 TiB", 2**40)],
+    [
+        ("2 GB", 2 * 10**9),
+        ("1.5MB", 1_500_000),
+        ("512 MiB", 512 * 2**20),
+        ("64 kB", 64_000),
+        ("8 B", 8),
+        ("1 TiB", 2**40),
+    ],
 )
 def test_sizes_are_read_as_bytes(text: str, size_bytes: int) -> None:
     assert parse_size(text) == size_bytes

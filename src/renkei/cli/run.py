@@ -1,0 +1,134 @@
+"""`renkei run`: list, show, approve, deny, cancel."""
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from renkei.cli import _run_view
+from renkei.cli._asking import PersonOption, ask, person
+from renkei.cli._lookup import find_run, records_of, request_of, runs_at, sites_of
+from renkei.cli._options import DEFAULT_HOME, HomeOption, JsonOption, SiteOption
+from renkei.cli._output import columns, local_time, out, plain, print_json, say
+from renkei.clock import SystemClock
+from renkei.errors import UsageError, did_you_mean
+from renkei.home import Home
+from renkei.home._idle import opened_idle
+from renkei.site import Site
+
+STATES = ("parked", "accepted", "started", "refused", "succeeded", "infeasible", "failed", "lost", "cancelled")
+"""Where a run can stand at a site."""
+
+app = typer.Typer(no_args_is_help=True)
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The run's id, or any beginning or end of it.", show_default=False)
+]
+NoteOption = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for the record.", show_default=False)]
+
+
+@app.command("list")
+def list_runs(
+    campaign: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of this campaign.")] = None,
+    site: Annotated[str | None, typer.Option(metavar="NAME", help="Only those at this site.")] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help=f"Only those that are {', '.join(STATES)}.")
+    ] = None,
+    last: Annotated[int, typer.Option(metavar="N", min=0, help="Only so many, the newest; 0 means all.")] = 0,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs of a home's sites: where each stands and, where there is one, the reason."""
+    if state is not None and state not in STATES:
+        raise UsageError(
+            f"'{state}' is no state of a run.{did_you_mean(state, STATES)}", f"Known: {', '.join(STATES)}."
+        )
+    place = Home(home)
+    rows = [
+        (name, row)
+        for name in sites_of(place, site)
+        for row in runs_at(place, name).values()
+        if campaign in (None, row.campaign) and state in (None, row.state)
+    ]
+    rows = sorted(rows, key=lambda each: each[1].at)[-last:]
+    if as_json:
+        return print_json({"site": name, **msgspec.to_builtins(row)} for name, row in rows)
+    if not rows:
+        return say("There are no such runs.")
+    table = columns("run", "site", "campaign", "procedure", "state", "since", "why…")
+    for name, row in rows:
+        when = local_time(row.started_at or row.at)
+        table.add_row(row.run, name, row.campaign, row.procedure, row.state, when, plain(row.message))
+    return out().print(table)
+
+
+@app.command("show")
+def show_run(
+    run: RunArgument, site: SiteOption = None, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
+) -> None:
+    """Show everything about a run: request, why its site was chosen, decision, outcome, evidence, charge."""
+    place = Home(home)
+    name, row = find_run(place, run, site)
+    requested, records = request_of(place, row), records_of(place, name, row)
+    if as_json:
+        said = [msgspec.Raw(record.raw) for record in records]
+        return print_json([{"site": name, "run": row, "requested": requested, "records": said}])
+    return out().print(_run_view.everything(name, row, requested, records))
+
+
+@app.command("approve")
+def approve_run(
+    run: RunArgument,
+    site: SiteOption = None,
+    by: PersonOption = None,
+    note: NoteOption = "",
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Approve a run that waits for a person."""
+    _decide("approve", run, site, by, note, Home(home))
+
+
+@app.command("deny")
+def deny_run(
+    run: RunArgument,
+    site: SiteOption = None,
+    by: PersonOption = None,
+    note: NoteOption = "",
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Deny a run that waits for a person."""
+    _decide("deny", run, site, by, note, Home(home))
+
+
+@app.command("cancel")
+def cancel_run(
+    run: RunArgument, site: SiteOption = None, by: PersonOption = None, home: HomeOption = DEFAULT_HOME
+) -> None:
+    """Cancel a run that has not ended; what it used so far is charged."""
+    _decide("cancel", run, site, by, "", Home(home))
+
+
+def _decide(verb: str, text: str, site: str | None, by: str | None, note: str, home: Home) -> None:
+    name, row = find_run(home, text, site)
+    who, run = person(by), row.run
+    wanted = ("parked", "accepted", "started") if verb == "cancel" else ("parked",)
+    if row.state not in wanted:
+        raise UsageError(f"Run {run} is {row.state}: there is nothing to {verb}.", "List runs with: renkei run list")
+
+    async def alone() -> str:
+        async with opened_idle(home, name, SystemClock()) as opened:
+            return await _do(opened, verb, run, who, note)
+
+    say(ask(home, verb, {"run": run, "site": name, "by": who, "note": note}, alone))
+
+
+async def _do(site: Site, verb: str, run: str, by: str, note: str) -> str:
+    """Decide at a site that this process opened for nothing else."""
+    if verb == "cancel":
+        await site.cancel_run(run, by)
+        state = site.runs.rows[run].state
+        if state == "started":
+            return f"Run {run} had started; it is settled when {site.name} works again."
+    else:
+        state = await site.decide(run, by, verb == "approve", note)
+    return f"Run {run} is {state}." + (f" It starts when {site.name} works again." if state == "accepted" else "")

@@ -1,0 +1,171 @@
+"""The figures about what was found: progress against the baseline, and trade-offs between objectives."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+from renkei.campaign import TrialRow
+from renkei.model.space import Objective, feasible
+from renkei.planning.acceleration import Step
+from renkei.planning.pareto import pareto_front
+from renkei.report import _words as words
+from renkei.report._acceleration import Accelerations, best_so_far
+from renkei.report._svg import COLOURS, RASTER, draw
+from renkei.report._verdict import baseline_name
+from renkei.report._view import CampaignView
+
+_LOG_FROM = 60.0
+"""How many times the largest value must be the smallest one for a logarithmic axis."""
+_PANELS = 3
+"""How many pairs of objectives are shown at most."""
+
+
+def loss_shown(view: CampaignView) -> tuple[str, Callable[[float], float]]:
+    """Return what the losses of a campaign are called on an axis, and how they are shown there."""
+    goals = view.definition.objectives
+    if len(goals) > 1:
+        return "distance from all goals (0: reached)", lambda loss: loss
+    goal = goals[0]
+    unit = f" [{words.unit(goal.unit)}]" if words.unit(goal.unit) else ""
+    if goal.goal == "target" and goal.target is not None:
+        return f"distance of {goal.output} from {words.number(goal.target)}{unit}", lambda loss: loss
+    return f"{goal.output}{unit}", (lambda loss: -loss) if goal.goal == "maximize" else (lambda loss: loss)
+
+
+def draw_progress(view: CampaignView, acceleration: Accelerations) -> str:
+    """Return the best so far against trials, beside what the baseline is expected to have after as many."""
+    label, shown = loss_shown(view)
+    rows = view.history.ended_trials
+    losses = [view.loss(row) for row in rows]
+    values = [None if loss is None else shown(loss) for loss in losses]
+    broken = [_broken(view, row, shown) for row in rows]
+    best = [None if loss is None else shown(loss) for loss in best_so_far(losses)]
+    reach = view.yardstick.reach if view.yardstick else None
+
+    def paint(figure: Any) -> None:
+        axes = figure.add_subplot()
+        _baseline_band(axes, acceleration, len(rows), shown, baseline_name(acceleration))
+        _points(axes, broken, marker="o", s=13, facecolors="none", edgecolors=COLOURS["baseline"], linewidths=0.8,
+                label="a constraint does not hold")  # fmt: skip
+        _points(axes, values, marker="o", s=15, color=COLOURS["campaign"], alpha=0.5, linewidths=0, label="trial")
+        xs = [n for n, value in enumerate(best, 1) if value is not None]
+        ys = [value for value in best if value is not None]
+        axes.plot(xs, ys, drawstyle="steps-post", color=COLOURS["campaign"], linewidth=2.0, label="best so far")
+        if reach is not None:
+            axes.axhline(shown(reach), color=COLOURS["reach"], linestyle=(0, (5, 3)), linewidth=1.2, label="goal")
+        if (top := view.best) is not None and (loss := view.loss(top)) is not None:
+            n = [row.trial for row in rows].index(top.trial) + 1
+            axes.plot([n], [shown(loss)], "o", markersize=9, markerfacecolor="none", markeredgewidth=1.8,
+                      color=COLOURS["best"], label=f"best: trial {top.n + 1:,}")  # fmt: skip
+        _frame(axes, [*(v for v in (*values, *broken) if v is not None)], ys, None if reach is None else shown(reach))
+        for state, colour, mark in (("infeasible", "infeasible", "x"), ("abandoned", "failed", "|")):
+            at = [n for n, row in enumerate(rows, 1) if row.state == state]
+            if at:
+                axes.plot(at, [0.025] * len(at), mark, transform=axes.get_xaxis_transform(), color=COLOURS[colour],
+                          markersize=5, label=state, rasterized=len(at) > RASTER)  # fmt: skip
+        axes.set_xlim(0.5 if len(rows) < 50 else 0, max(len(rows), 1) + 0.5)
+        axes.set_xlabel("trials, in the order in which they ended")
+        axes.set_ylabel(words.shortened(label, 60))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, handlelength=1.4, columnspacing=1.2)
+
+    return draw("progress", f"{label}: best so far after each of {len(rows)} trials", (10, 4.1), paint)
+
+
+def _points(axes: Any, values: Sequence[float | None], **style: Any) -> None:
+    xs = [n for n, value in enumerate(values, 1) if value is not None]
+    if xs:
+        axes.scatter(xs, [v for v in values if v is not None], rasterized=len(xs) > RASTER, **style)
+
+
+def _broken(view: CampaignView, row: TrialRow, shown: Callable[[float], float]) -> float | None:
+    """Return what a trial that breaks a constraint would have counted for."""
+    goals = view.definition.objectives
+    if row.state != "observed" or len(goals) > 1 or feasible(row.outputs, view.definition.constraints):
+        return None
+    value = row.outputs.get(goals[0].output, math.nan)
+    return shown(goals[0].loss(value)) if math.isfinite(value) else None
+
+
+def _baseline_band(axes: Any, acceleration: Accelerations, n: int, shown: Callable[[float], float], name: str) -> None:
+    steps = acceleration.baseline_steps
+    if not steps or n == 0:
+        return
+    xs = range(1, n + 1)
+    low, middle, high = ([expected_best(steps, k, q) for k in xs] for q in (0.025, 0.5, 0.975))
+    low, middle, high = ([math.nan if v is None else shown(v) for v in line] for line in (low, middle, high))
+    axes.fill_between(xs, low, high, color=COLOURS["band"], linewidth=0, step="post", label=f"{name}, 95%")
+    axes.plot(xs, middle, color=COLOURS["baseline"], drawstyle="steps-post", linewidth=1.5, label=f"{name}, median")
+
+
+def expected_best(steps: Sequence[Step], n: int, q: float) -> float | None:
+    """Return the `q` quantile of the lowest of `n` losses drawn, with replacement, from those of `steps`.
+
+    The lowest of n is above x with probability (1 - F(x))^n, F being the distribution of the losses. None where the
+    quantile is a trial without a loss.
+    """
+    at = -math.expm1(math.log1p(-q) / n)
+    losses = sorted(math.inf if step.loss is None else step.loss for step in steps)
+    found = losses[max(0, min(len(losses), math.ceil(at * len(losses) - 1e-9)) - 1)]
+    return None if math.isinf(found) else found
+
+
+def _frame(axes: Any, values: Sequence[float], best: Sequence[float], reach: float | None) -> None:
+    """Choose the scale of the y axis, and leave far-off points out of it."""
+    known = [*values, *best, *([] if reach is None else [reach])]
+    if not known:
+        return
+    low, high = min(known), max(known)
+    if low > 0 and high / low > _LOG_FROM:
+        axes.set_yscale("log")
+        return
+    inner = sorted(values)[len(values) // 10 : len(values) - len(values) // 10] or known
+    inner = [*inner, *best, *([] if reach is None else [reach])]
+    pad = 0.06 * ((max(inner) - min(inner)) or abs(max(inner)) or 1.0)
+    outer = 3.0 * (max(inner) - min(inner))
+    axes.set_ylim(
+        low - pad if low >= min(inner) - outer else min(inner) - pad,
+        high + pad if high <= max(inner) + outer else max(inner) + pad,
+    )
+
+
+def draw_trade_offs(view: CampaignView) -> str:
+    """Return the trials in the planes of pairs of objectives, with the Pareto front; empty with one objective."""
+    goals = view.definition.objectives
+    rows = [row for row in view.trials if row.state == "observed" and all(o.output in row.outputs for o in goals)]
+    if len(goals) < 2 or not rows:
+        return ""
+    front = [rows[i] for i in pareto_front([row.outputs for row in rows], goals, view.definition.constraints)]
+    pairs = list(combinations(goals, 2))[:_PANELS]
+
+    def paint(figure: Any) -> None:
+        for axes, (first, second) in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
+            _plane(axes, view, rows, front, first, second)
+
+    return draw("tradeoffs", f"Pareto front of {len(front)} trials", (10, 4.0), paint)
+
+
+def _plane(
+    axes: Any, view: CampaignView, rows: list[TrialRow], front: list[TrialRow], first: Objective, second: Objective
+) -> None:
+    def at(some: Sequence[TrialRow]) -> tuple[list[float], list[float]]:
+        return [r.outputs[first.output] for r in some], [r.outputs[second.output] for r in some]
+
+    holds = [row for row in rows if feasible(row.outputs, view.definition.constraints)]
+    breaks = [row for row in rows if not feasible(row.outputs, view.definition.constraints)]
+    axes.scatter(*at(breaks), s=13, facecolors="none", edgecolors=COLOURS["baseline"], linewidths=0.8,
+                 rasterized=len(breaks) > RASTER, label="a constraint does not hold" if breaks else None)  # fmt: skip
+    axes.scatter(*at(holds), s=15, color=COLOURS["campaign"], alpha=0.45, linewidths=0,
+                 rasterized=len(holds) > RASTER, label="trial")  # fmt: skip
+    ordered = sorted(front, key=lambda row: first.loss(row.outputs[first.output]))
+    if len(view.definition.objectives) == 2 and "target" not in (first.goal, second.goal):
+        axes.plot(*at(ordered), drawstyle="steps-post", color=COLOURS["best"], linewidth=1.0)
+    axes.scatter(*at(ordered), s=26, color=COLOURS["best"], linewidths=0, label="Pareto front")
+    for goal, line in ((first, axes.axvline), (second, axes.axhline)):
+        if goal.reach is not None and goal.goal != "target":
+            line(goal.reach, color=COLOURS["reach"], linestyle=(0, (5, 3)), linewidth=1.0)
+    for goal, name in ((first, axes.set_xlabel), (second, axes.set_ylabel)):
+        unit = words.unit(goal.unit)
+        name(words.shortened(goal.output, 32) + (f" [{unit}]" if unit else ""))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, handlelength=1.2, columnspacing=1.0)

@@ -1,0 +1,234 @@
+"""The tables of a report: sites, charges, decisions, ledgers, trials, each as rows of text."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from renkei.campaign import TrialRow
+from renkei.model.quantity import MICRO, Quantity
+from renkei.model.records import Reason
+from renkei.report import _words as words
+from renkei.report._acceleration import MEASURES, Accelerations
+from renkei.report._history import OUTCOMES, Run
+from renkei.report._verdict import efforts, how_much_faster, interval
+from renkei.report._view import CampaignView, SiteView
+
+TRIALS_MAX = 400
+"""How many trials are listed at most: the best ones."""
+DECISIONS_MAX = 100
+"""How many groups of decisions are listed at most."""
+BOUNDLESS = 1_000_000_000
+"""Who was granted so much of a unit has no limit: what an embedded site without an allocation grants."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteLine:
+    """What one site did, in words; `outcomes` holds (state, how many, share in percent)."""
+
+    site: str
+    institution: str
+    party: str
+    n_runs: int
+    outcomes: list[tuple[str, int, float]]
+    work: str
+    queue: str
+    datasets: str
+    seen: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeLine:
+    """What one site charged in one unit, in words; `share` is the spent part of what was granted, in percent."""
+
+    site: str
+    team: str
+    campaign: str
+    baselines: str
+    granted: str
+    spent: str
+    available: str
+    share: float | None
+
+
+@dataclass(slots=True)
+class DecisionLine:
+    """Equal decisions of a site: how many, why, and one run of them."""
+
+    site: str
+    what: str
+    reasons: list[Reason]
+    runs: list[str] = field(default_factory=list[str])
+
+
+def acceleration_lines(acceleration: Accelerations) -> list[dict[str, str]]:
+    """Return one line for each measure: efforts, factor, interval and a sentence."""
+    lines: list[dict[str, str]] = []
+    for measure in MEASURES:
+        found = acceleration.by[measure]
+        line = {"measure": {"trials": "trials", "hours": "wall time", "cost": "cost"}[measure]}
+        if found is None or found.factor is None:
+            line |= dict.fromkeys(("campaign", "baseline", "factor", "interval"), "–")
+        else:
+            mine, its = efforts(found, acceleration)
+            low, high = interval(found)
+            at_least = "≥ " if found.bound == "at least" else ""
+            ends = "one-sided" if found.bound == "at least" else f"{low} to {high}"
+            factor = f"{at_least}{words.number(round(found.factor, 2))}×"
+            line |= {"campaign": mine, "baseline": its, "factor": factor, "interval": ends}
+        lines.append(line | {"sentence": how_much_faster(acceleration, measure)})
+    return lines
+
+
+def site_lines(view: CampaignView) -> list[SiteLine]:
+    """Return what each site did for the campaign."""
+    return [_site_line(view, site) for site in view.sites]
+
+
+def _site_line(view: CampaignView, site: SiteView) -> SiteLine:
+    outcomes, n = site.outcomes, len(site.runs)
+    order = [*OUTCOMES, "refused", "accepted", "parked", "requested"]
+    ended = [run for run in site.runs if run.ended]
+    queues = sorted(run.row.queue_s for run in ended)
+    institution = view.agreement.institutions.get(site.institution) if view.agreement else None
+    party = view.agreement.parties.get(institution.party) if view.agreement and institution else None
+    size = sum(dataset.size_bytes for run in ended if run.ended for dataset in run.ended.datasets)
+    n_datasets = sum(run.row.n_datasets for run in ended)
+    return SiteLine(
+        site.name,
+        view.title_of(site.institution),
+        party.name if party else "",
+        n,
+        [(state, outcomes[state], 100.0 * outcomes[state] / n) for state in order if outcomes[state]],
+        words.duration(site.work_s),
+        words.duration(queues[len(queues) // 2]) if queues else "–",
+        f"{n_datasets:,} ({words.size(size)})" if n_datasets else "none",
+        f"{sum(seen.site == site.name for _, seen in view.history.seen)}",
+        site.problem,
+    )
+
+
+def charge_lines(view: CampaignView) -> list[ChargeLine]:
+    """Return what each site charged, for each unit, against what the team may use there."""
+    lines: list[ChargeLine] = []
+    team = view.agreement.teams.get(view.status.team) if view.agreement else None
+    for site in view.sites:
+        mine = {amount.unit: amount for amount in site.charges}
+        beside = {amount.unit: amount for amount in site.baseline_charges}
+        balances = {row.unit: row for row in site.balances}
+        for unit in sorted({*mine, *beside, *balances}):
+            row, nothing = balances.get(unit), Quantity(0, unit)
+            granted = -row.granted if row else 0
+            limited = row is not None and granted < BOUNDLESS * MICRO
+            lines.append(
+                ChargeLine(
+                    site.name,
+                    team.name if team else view.status.team,
+                    words.quantity(mine.get(unit, nothing)),
+                    words.quantity(beside.get(unit, nothing)) if view.baselines else "–",
+                    words.quantity(Quantity(granted, unit)) if limited else "no limit" if row else "unknown",
+                    words.quantity(Quantity(row.spent, unit)) if row else "unknown",
+                    words.quantity(Quantity(row.available, unit)) if row and limited else "–",
+                    100.0 * row.spent / granted if row and limited and granted else None,
+                )
+            )
+    return lines
+
+
+def decision_lines(view: CampaignView) -> list[DecisionLine]:
+    """Return what sites decided about the campaign's runs, equal decisions together, the rarest first."""
+    found: dict[tuple[object, ...], DecisionLine] = {}
+    for run in view.runs.values():
+        for what, reasons in _decisions(run):
+            key = run.row.site, what, *((r.id, r.text, r.source) for r in reasons)
+            line = found.setdefault(key, DecisionLine(run.row.site, what, list(reasons)))
+            line.runs.append(run.row.run)
+    return sorted(found.values(), key=lambda line: (line.what == "accepted", len(line.runs), line.site))
+
+
+def _decisions(run: Run) -> list[tuple[str, tuple[Reason, ...]]]:
+    said: list[tuple[str, tuple[Reason, ...]]] = []
+    if run.parked:
+        said.append(("held for a person to decide", run.parked.reasons))
+    if run.accepted:
+        said.append(("accepted", run.accepted.reasons))
+    if run.refused:
+        said.append((f"refused ({run.refused.code})", run.refused.reasons))
+    elif run.row.state == "refused":
+        said.append(("refused (the whole batch)", (Reason("batch", run.row.message, "site"),)))
+    return said
+
+
+@dataclass(frozen=True, slots=True)
+class TrialTable:
+    """The listed trials: the head and rows of a table, and how many trials are not in it."""
+
+    head: list[str]
+    rows: list[list[str]]
+    n_left_out: int
+
+
+def trial_table(view: CampaignView) -> TrialTable:
+    """Return the campaign's trials, at most `TRIALS_MAX`, then the best of them, in the order of their proposal."""
+    units = {o.output: o.unit for o in (*view.definition.constraints, *view.definition.objectives)}
+    outputs = list(dict.fromkeys(name for row in view.trials for name in row.outputs))
+    parameters = view.definition.space.parameters
+    rows = list(view.trials)
+    if len(rows) > TRIALS_MAX:
+        losses = ((row, view.loss(row)) for row in rows)
+        ranked = sorted(losses, key=lambda pair: (pair[1] is None, pair[1] or 0.0, pair[0].n))
+        rows = sorted((row for row, _ in ranked[:TRIALS_MAX]), key=lambda row: row.n)
+    head = [
+        "trial",
+        "fate",
+        *(_headed(p.name, p.unit) for p in parameters),
+        *(_headed(name, units.get(name, "1")) for name in outputs),
+        "site",
+        "runs",
+        "why",
+    ]
+    names = [p.name for p in parameters]
+    return TrialTable(head, [_trial(view, row, names, outputs) for row in rows], len(view.trials) - len(rows))
+
+
+def _trial(view: CampaignView, row: TrialRow, names: list[str], outputs: list[str]) -> list[str]:
+    last = row.run or (row.runs[-1] if row.runs else "")
+    return [
+        f"{row.n + 1:,}",
+        row.state,
+        *(words.number(row.parameters[name]) if name in row.parameters else "" for name in names),
+        *(words.number(row.outputs[name]) if name in row.outputs else "" for name in outputs),
+        view.runs[last].row.site if last in view.runs else "",
+        str(len(row.runs)),
+        words.shortened(row.why, 120),
+    ]
+
+
+def _headed(name: str, unit: str) -> str:
+    return f"{name} [{words.unit(unit)}]" if words.unit(unit) else name
+
+
+def best_lines(view: CampaignView) -> tuple[list[tuple[str, str]], list[tuple[str, str, str]]]:
+    """Return the best trial's parameters, and its outputs each with what is asked of it; empty without a best trial."""
+    best = view.best
+    if best is None:
+        return [], []
+    units = {p.name: p.unit for p in view.definition.space.parameters}
+    asked: dict[str, list[str]] = {}
+    known: dict[str, str] = {}
+    for goal in view.definition.objectives:
+        asked.setdefault(goal.output, []).append(f"goal: {words.aim(goal)}")
+        known[goal.output] = goal.unit
+    for constraint in view.definition.constraints:
+        asked.setdefault(constraint.output, []).append(f"constraint: {words.bounds(constraint)}")
+        known.setdefault(constraint.output, constraint.unit)
+    parameters = [(name, words.with_unit(value, units.get(name, "1"))) for name, value in best.parameters.items()]
+    outputs = [
+        (name, words.with_unit(value, known.get(name, "1")), "; ".join(asked.get(name, ["in the procedure's own unit"])))
+        for name, value in best.outputs.items()
+    ]
+    return parameters, outputs
+
+
+def fates(view: CampaignView) -> Counter[str]:
+    """Return how many trials have which fate."""
+    return Counter(row.state for row in view.trials)
