@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from renkei.cli._output import write_new
 from renkei.errors import UsageError
 from renkei.model.agreement import Institution, Party, Team
 from renkei.model.agreement_text import new_agreement_text
@@ -82,12 +83,11 @@ def write_draft(drafted: Draft, file: Path) -> Path:
         UsageError: The folder cannot be written.
     """
     folder = file.parent / "keys"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for key in drafted.keys:
         if not (folder / f"{key.name}.key").exists():
             key.save(folder / f"{key.name}.key")
-    with open(file, "x", encoding="utf-8") as target:
-        target.write(drafted.text)
+    write_new(file, drafted.text.encode())
     return folder
 
 

@@ -11,9 +11,10 @@ from rich.console import Console
 
 from renkei.cli._errors import missing
 from renkei.cli._found import found, is_sound
+from renkei.cli._options import DEFAULT_HOME
 from renkei.cli._output import err, out, print_json
 from renkei.cli._progress import Progress
-from renkei.errors import UsageError
+from renkei.errors import RenkeiError, UsageError
 from renkei.home import Home, Session
 from renkei.home._session import Drive
 from renkei.model.campaign import Campaign
@@ -55,10 +56,9 @@ def drive(home: Home, names: list[str], start: Start, as_json: bool) -> int:
     """
     console, interrupts = err(), _Interrupts()
     driven = anyio.run(_drive, home, names, start, console, interrupts)
-    if interrupts.n > 1:
-        console.print("Left at once. Everything that was acknowledged is kept.")
-    if interrupts.n:
-        console.print(f"Go on with: renkei campaign resume {driven.file.name} --home {home.path}", soft_wrap=True)
+    if interrupts.n and driven.runner.campaign.status.row.state not in ("reached", "exhausted"):
+        where = "" if home.path == DEFAULT_HOME.absolute() else f" --home {home.path}"
+        console.print(f"Go on with: renkei campaign resume {driven.file.name}{where}", soft_wrap=True)
         return 128 + interrupts.last
     return conclude(home, driven, console, as_json)
 
@@ -76,7 +76,7 @@ async def _drive(home: Home, names: list[str], start: Start, console: Console, i
                 tasks.start_soon(progress.show, console)
                 await session.drive(driven)
                 tasks.cancel_scope.cancel()
-        if not console.is_terminal:
+        if interrupts.n or not console.is_terminal:
             console.print(progress.line(), soft_wrap=True)
     return driven
 
@@ -125,3 +125,5 @@ def write_both(home: Home, name: str, console: Console) -> None:
             write(home, name)
         except ModuleNotFoundError as error:
             console.print(f"No {what} was written. {missing(error).hint}", soft_wrap=True)
+        except RenkeiError as error:  # the campaign is over and kept; its summary says how it went
+            console.print(f"No {what} was written. {error}", soft_wrap=True)

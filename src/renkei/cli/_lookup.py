@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from renkei.errors import UsageError, did_you_mean
+from renkei.errors import RenkeiError, UsageError, did_you_mean
 from renkei.home import Home
 from renkei.ledger import LedgerReader
 from renkei.model.records import Dataset, Record, RunEnded, RunRequested, read_record
@@ -122,6 +122,15 @@ def offers(home: Home) -> Iterator[tuple[str, Offered]]:
     for name in home.sites():
         for offer in offers_of(home.site(name)):
             yield name, offer
+
+
+def units_of(home: Home, site: str, procedure: str) -> dict[str, str]:
+    """Return the units of a procedure's parameters and outputs; none where the site's code cannot be read any more."""
+    try:
+        specs = [offer.spec for offer in offers_of(home.site(site)) if offer.spec.name == procedure]
+    except RenkeiError:
+        return {}
+    return {each.name: each.unit for spec in specs for each in (*spec.parameters, *spec.outputs)}
 
 
 def one_of(name: str, known: dict[str, list[tuple[str, Offered]]]) -> list[tuple[str, Offered]]:

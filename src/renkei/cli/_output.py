@@ -1,15 +1,18 @@
 """What commands print: records as JSON, and tables, quantities and times for people."""
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from renkei.errors import UsageError
 from renkei.model.quantity import Quantity
 from renkei.model.space import Value
 
@@ -46,6 +49,23 @@ def print_raw(lines: Iterable[bytes]) -> None:
     for line in lines:
         sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a new file; it is there whole or not at all.
+
+    Raises:
+        UsageError: Something is there already.
+        OSError: It cannot be written.
+    """
+    if path.exists():
+        raise UsageError(f"{path} exists already.", "Choose another name, or move it away first.")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def columns(*heads: str) -> Table:

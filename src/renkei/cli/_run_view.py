@@ -1,6 +1,6 @@
 """Everything about one run, for people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -14,7 +14,9 @@ from renkei.site import RunRow
 _NONE: dict[str, Value] = {}
 
 
-def everything(site: str, row: RunRow, requested: RunRequested | None, records: Sequence[Record]) -> RenderableType:
+def everything(
+    site: str, row: RunRow, requested: RunRequested | None, records: Sequence[Record], units: Mapping[str, str]
+) -> RenderableType:
     """Return what to print about a run.
 
     Args:
@@ -22,6 +24,7 @@ def everything(site: str, row: RunRow, requested: RunRequested | None, records: 
         row: Where it stands there.
         requested: The campaign's request; None when the campaign is not in this home.
         records: The site's records about it, oldest first.
+        units: Of the procedure's parameters and outputs.
     """
     bodies = [record.body for record in records]
     decision = next((b for b in reversed(bodies) if isinstance(b, RunAccepted | RunRefused | RunParked)), None)
@@ -33,7 +36,7 @@ def everything(site: str, row: RunRow, requested: RunRequested | None, records: 
         "campaign": f"{row.campaign}, team {row.team}",
         "trial": row.trial,
         "procedure": f"{row.procedure} {row.version}".strip(),
-        "parameters": point(parameters or (requested.parameters if requested else {})),
+        "parameters": point(parameters or (requested.parameters if requested else {}), units),
         "chosen": _choice(requested),
         "decision": "\n".join(reasons),
         "reserved": amount(row.micro, row.unit) if row.unit else "",
@@ -42,7 +45,7 @@ def everything(site: str, row: RunRow, requested: RunRequested | None, records: 
     table = columns(">record", "when", "kind", "what…")
     for record in records:
         table.add_row(str(record.seq), local_time(record.at), record.kind, plain(summary_of(record)))
-    return Group(head, facts(rows | _outcome(ended)), Text(), table)
+    return Group(head, facts(rows | _outcome(ended, units)), Text(), table)
 
 
 def _choice(requested: RunRequested | None) -> str:
@@ -58,7 +61,7 @@ def _choice(requested: RunRequested | None) -> str:
     return "\n".join(lines)
 
 
-def _outcome(ended: RunEnded | None) -> dict[str, str]:
+def _outcome(ended: RunEnded | None, units: Mapping[str, str]) -> dict[str, str]:
     if ended is None:
         return {}
     evidence = ended.evidence
@@ -73,7 +76,7 @@ def _outcome(ended: RunEnded | None) -> dict[str, str]:
     return {
         "outcome": ended.outcome + (f", at fault: {ended.fault}" if ended.fault else ""),
         "message": ended.message,
-        "outputs": point(ended.outputs),
+        "outputs": point(ended.outputs, units),
         "datasets": "\n".join(f"{d.name}  {size(d.size_bytes)}  {d.digest}" for d in ended.datasets),
         "evidence": ", ".join(sign for sign in signs if sign),
         "last output": evidence.tail if evidence is not None else "",

@@ -11,7 +11,7 @@ from renkei.cli._driving import drive, sites_for
 from renkei.cli._found import found
 from renkei.cli._options import DEFAULT_HOME, CampaignArgument, HomeOption, JsonOption, existing
 from renkei.cli._output import columns, local_time, out, print_json, say, value
-from renkei.errors import UsageError
+from renkei.errors import RenkeiError, UsageError
 from renkei.home import Home
 from renkei.home._check import check_embedded
 from renkei.ledger import LedgerReader
@@ -73,16 +73,17 @@ def list_campaigns(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False)
 
 
 def _record(home: Home, name: str) -> dict[str, Any]:
-    path = home.campaign_ledger(name)
-    file = home.campaign(name)
-    status, trials = StatusRow(team=file.team), list[TrialRow]()
-    if path.exists():
-        with LedgerReader(path) as ledger:
-            status = ledger.table(Status.name, StatusRow).get("campaign", status)
+    record: dict[str, Any] = {"campaign": name, "state": "unreadable", "why": "", "team": "", "opened_at": 0.0}
+    record |= {"trials": 0, "best": {}}
+    try:
+        file = home.campaign(name)
+        with LedgerReader(home.campaign_ledger(name)) as ledger:
+            status = ledger.table(Status.name, StatusRow).get("campaign", StatusRow(team=file.team))
             trials = list(ledger.table("trials", TrialRow).values())
+    except (RenkeiError, OSError) as error:  # one broken campaign must not hide the others
+        return record | {"why": str(error)}
     best = best_of(trials, file)
-    return {
-        "campaign": name,
+    return record | {
         "state": state_of(home, status),
         "why": status.why,
         "team": status.team,

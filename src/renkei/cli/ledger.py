@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from renkei.cli._options import JsonOption, OutputOption, existing
-from renkei.cli._output import columns, err, facts, local_time, out, plain, print_json, print_raw, say
+from renkei.cli._output import columns, err, facts, local_time, out, plain, print_json, print_raw, say, write_new
 from renkei.cli._proof import Proof, check, prove
 from renkei.cli._records import summary_of
 from renkei.cli._whose import Trust, projections_for, trust_in
@@ -91,8 +91,7 @@ def prove_record(
     text = msgspec.json.format(msgspec.json.encode(proof))
     if output is None:
         return print_raw([text])
-    with open(output, "xb") as target:
-        target.write(text + b"\n")
+    write_new(output, text + b"\n")
     return say(f"{output}: record {seq} of {proof.owner}, under the checkpoint over {proof.size:,} records.")
 
 

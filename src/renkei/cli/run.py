@@ -7,9 +7,9 @@ import typer
 
 from renkei.cli import _run_view
 from renkei.cli._asking import PersonOption, ask, person
-from renkei.cli._lookup import find_run, records_of, request_of, runs_at, sites_of
+from renkei.cli._lookup import find_run, records_of, request_of, runs_at, sites_of, units_of
 from renkei.cli._options import DEFAULT_HOME, HomeOption, JsonOption, SiteOption
-from renkei.cli._output import columns, local_time, out, plain, print_json, say
+from renkei.cli._output import columns, err, local_time, out, plain, print_json, say
 from renkei.clock import SystemClock
 from renkei.errors import UsageError, did_you_mean
 from renkei.home import Home
@@ -18,6 +18,9 @@ from renkei.site import Site
 
 STATES = ("parked", "accepted", "started", "refused", "succeeded", "infeasible", "failed", "lost", "cancelled")
 """Where a run can stand at a site."""
+
+NEWEST = 50
+"""How many runs a table shows where nobody says how many."""
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -34,7 +37,12 @@ def list_runs(
     state: Annotated[
         str | None, typer.Option(metavar="STATE", help=f"Only those that are {', '.join(STATES)}.")
     ] = None,
-    last: Annotated[int, typer.Option(metavar="N", min=0, help="Only so many, the newest; 0 means all.")] = 0,
+    last: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, help=f"Only so many, the newest; 0 means all. Left out, {NEWEST}, and all with --json."
+        ),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +58,9 @@ def list_runs(
         for row in runs_at(place, name).values()
         if campaign in (None, row.campaign) and state in (None, row.state)
     ]
-    rows = sorted(rows, key=lambda each: each[1].at)[-last:]
+    rows.sort(key=lambda each: each[1].at)
+    n, last = len(rows), last if last is not None else 0 if as_json else NEWEST
+    rows = rows[-last:]
     if as_json:
         return print_json({"site": name, **msgspec.to_builtins(row)} for name, row in rows)
     if not rows:
@@ -59,7 +69,10 @@ def list_runs(
     for name, row in rows:
         when = local_time(row.started_at or row.at)
         table.add_row(row.run, name, row.campaign, row.procedure, row.state, when, plain(row.message))
-    return out().print(table)
+    out().print(table)
+    if len(rows) < n:
+        err().print(f"The newest {len(rows):,} of {n:,} runs; --last 0 shows all.")
+    return None
 
 
 @app.command("show")
@@ -70,10 +83,11 @@ def show_run(
     place = Home(home)
     name, row = find_run(place, run, site)
     requested, records = request_of(place, row), records_of(place, name, row)
+    units = units_of(place, name, row.procedure)
     if as_json:
         said = [msgspec.Raw(record.raw) for record in records]
         return print_json([{"site": name, "run": row, "requested": requested, "records": said}])
-    return out().print(_run_view.everything(name, row, requested, records))
+    return out().print(_run_view.everything(name, row, requested, records, units))
 
 
 @app.command("approve")

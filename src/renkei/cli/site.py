@@ -39,7 +39,7 @@ def list_sites(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> 
         return print_json(records)
     if not records:
         return say(f"There are no sites in {place.path}.")
-    table = columns("site", "institution", "executor", ">workers", "runs…", "problem…")
+    table = columns("site", "institution", "executor", ">workers", "runs…", "…")
     for record in records:
         executor = record["executor"]
         states = _states(record["runs"])

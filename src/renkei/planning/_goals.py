@@ -14,6 +14,9 @@ from renkei.model.space import Constraint, Objective
 from renkei.planning._history import Scale
 from renkei.planning._rows import Rows
 
+_MARGIN = 0.1
+"""How far beyond the front the reference point lies, in ranges of the front."""
+
 
 class Goals:
     """What to make small, and what must not be exceeded, as functions of scaled outputs.
@@ -53,18 +56,17 @@ class Goals:
     def reference(self, outputs: Rows) -> Tensor:
         """Return the reference point of the hypervolume, as negated losses: n_objectives.
 
-        A tenth of the front's range worse than the worst of the front in each objective; so much worse than what is to
-        be reached, where that is worse still.
+        In each objective worse than the worst of the front by a share of the front's range, and so much worse than what
+        is to be reached, where that is worse still. The front is that of all trials, whether constraints hold or not:
+        while few hold, a front of those alone would leave out most of what may be found.
 
         Args:
             outputs: Scaled and complete, n x n_outputs.
         """
-        losses, excess = self._judged(outputs)
-        if (excess == 0.0).any():
-            losses = losses[excess == 0.0]
+        losses, _ = self._judged(outputs)
         front = losses[_n_dominating(losses) == 0]
         span = np.ptp(front, axis=0)
-        margin = 0.1 * np.where(span > 0.0, span, np.maximum(np.ptp(losses, axis=0), 1e-6))
+        margin = _MARGIN * np.where(span > 0.0, span, np.maximum(np.ptp(losses, axis=0), 1e-6))
         return -torch.from_numpy(np.maximum(front.max(axis=0), self._reaches()) + margin)
 
     def _judged(self, outputs: Rows) -> tuple[np.ndarray, np.ndarray]:

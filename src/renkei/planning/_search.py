@@ -20,8 +20,9 @@ _N_NEAR = 128
 _N_STARTS = 2
 """Climbs from each of the two kinds of rows."""
 
+_MAX_ROUNDS = 4
 _MAX_STEPS = 16
-"""Steps between stepped values after the climbs."""
+"""After the climbs, at most so many rounds of at most so many steps."""
 
 _NEAR_SIZES = np.array([0.02, 0.05, 0.1, 0.2])
 _MAX_CHUNK = 512
@@ -71,21 +72,28 @@ class Search:
         starts = [order[order < self._n_far][:_N_STARTS], order[order >= self._n_far][:_N_STARTS]]
         climbed = self._climbed(codec, rows[np.concatenate(starts)])
         rows, values = np.concatenate([rows, climbed]), np.concatenate([values, self.values(climbed)])
-        for _ in range(_MAX_STEPS):
-            top = values.argmax()
-            around = codec.neighbours(rows[top])
-            if len(around) == 0:
+        for _ in range(_MAX_ROUNDS):
+            stepped = self._stepped(codec, rows[values.argmax()], values.max())
+            if len(stepped) == 0:
                 break
-            step = around[[self.values(around).argmax()]]
-            found = np.concatenate([step, self._climbed(codec, step)])
+            found = np.concatenate([stepped, self._climbed(codec, stepped[-1:])])
             rows, values = np.concatenate([rows, found]), np.concatenate([values, self.values(found)])
-            if values[-2:].max() <= values[top] + 1e-9:
-                break
         apart = 1e-9 if codec.is_discrete else 1e-6
         for at in np.argsort(-values, kind="stable"):
             if len(taken) == 0 or np.abs(taken - rows[at]).max(axis=1).min() > apart:
                 return rows[at]
         return None
+
+    def _stepped(self, codec: RowCodec, row: np.ndarray, value: float) -> Rows:
+        """Return the rows of the way up from `row` in single steps to the best neighbour, n x n_columns; may be none."""
+        way: list[np.ndarray] = []
+        while len(way) < _MAX_STEPS and len(around := codec.neighbours(row)):
+            values = self.values(around)
+            if values.max() <= value + 1e-9:
+                break
+            row, value = around[values.argmax()], values.max()
+            way.append(row)
+        return codec.stacked(way)
 
     def _climbed(self, codec: RowCodec, rows: Rows) -> Rows:
         """Return the legal rows to which L-BFGS climbs from `rows`: n x n_columns."""

@@ -55,6 +55,7 @@ def spaces(draw: st.DrawFn) -> Space:
     return Space(found, points if n else None)
 
 
+@settings(deadline=None)
 @given(spaces())
 def test_a_space_survives_json(space: Space) -> None:
     back = space_from_json(json.loads(json.dumps(space_to_json(space))))
@@ -62,17 +63,20 @@ def test_a_space_survives_json(space: Space) -> None:
     assert repr(back) == repr(space)  # 1, 1.0 and True are equal, but must not be exchanged
 
 
+@settings(deadline=None)
 @given(spaces())
 def test_the_points_of_a_pool_are_points_of_its_space(space: Space) -> None:
     assert [problem for point in space.pool or () for problem in space.problems(point)] == []
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**18), st.sampled_from(ALLOCATION_UNITS))
 def test_a_quantity_survives_its_text(micro: int, unit: str) -> None:
     quantity = Quantity(micro, unit)
     assert Quantity.parse(str(quantity)) == quantity
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e12))
 def test_a_charge_is_rounded_up_and_by_less_than_a_millionth(value: float) -> None:
     micro = Quantity.of(value, "run").micro
@@ -80,11 +84,13 @@ def test_a_charge_is_rounded_up_and_by_less_than_a_millionth(value: float) -> No
     assert Quantity.of(micro / MICRO, "run").micro == micro or micro > 2**53
 
 
+@settings(deadline=None)
 @given(NUMBERS, LENGTHS, LENGTHS)
 def test_units_convert_there_and_back(value: float, first: str, second: str) -> None:
     assert math.isclose(convert(convert(value, first, second), second, first), value, rel_tol=1e-12, abs_tol=1e-300)
 
 
+@settings(deadline=None)
 @given(st.data(), LENGTHS, LENGTHS, st.floats(1e-3, 1e3), st.floats(0, 1))
 def test_a_point_within_a_campaign_s_bounds_is_within_the_procedure_s(
     data: st.DataObject, mine: str, theirs: str, low: float, span: float
@@ -102,7 +108,7 @@ def test_a_point_within_a_campaign_s_bounds_is_within_the_procedure_s(
     assert math.isclose(convert(float(point["x"]), theirs, mine), value, rel_tol=1e-9)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(NAMES, TEXTS, st.dictionaries(NAMES, TEXTS, min_size=1, max_size=3), st.integers(0, 3000))
 def test_a_new_agreement_can_always_be_read(name: str, title: str, people: dict[str, str], days: int) -> None:
     starts = date(2026, 1, 1)
