@@ -22,7 +22,7 @@ VARIABLES = ("RENKEI_HOME",)
 
 app = typer.Typer(
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     help="Joint AI-driven discovery campaigns across laboratories that stay sovereign.",
 )
 
@@ -38,9 +38,7 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and leave.")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show where in the code an error came from; may stand anywhere.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from; may stand anywhere.")] = False,
 ) -> None:
     del version, debug  # --debug is taken out before the rest is read, so that it may stand anywhere
     for name in sorted(os.environ):
@@ -52,11 +50,11 @@ def _root(
 
 
 root = typer.main.get_command(app)
-add_command(root, "demo", "Run joint campaigns over embedded sites of two nations, ready to look at.")
-add_noun(root, "campaign", "Run campaigns, take them up again, and show what they found.")
-add_noun(root, "run", "Find runs, see everything about one, and decide about those that wait for a person.")
+add_command(root, "demo", "Run joint campaigns over five sites of two nations.")
+add_noun(root, "campaign", "Run campaigns, resume them, show what they found.")
+add_noun(root, "run", "Find runs, look into one, approve, deny or cancel it.")
 add_noun(root, "site", "Show sites: what they offer, to whom, and what is left.")
-add_noun(root, "procedure", "Show procedures: what they take and give, where, and at what charge.")
+add_noun(root, "procedure", "Show procedures: what they take and give, and who offers them.")
 add_noun(root, "dataset", "Find the datasets that runs left behind, and fetch them.")
 add_noun(root, "agreement", "Write, check, sign and show agreements.")
 add_noun(root, "ledger", "Read ledgers, verify them, and prove single records.")

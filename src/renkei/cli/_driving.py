@@ -1,10 +1,11 @@
 """Driving a campaign from a terminal: open sites, show progress, obey Ctrl-C, tell what was found."""
 
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio
 from rich.console import Console
@@ -23,7 +24,7 @@ Start = Callable[[Session], Awaitable[Drive]]
 
 
 @dataclass(slots=True)
-class _Interrupts:
+class Interrupts:
     """Signals that asked for an end so far."""
 
     n: int = 0
@@ -48,22 +49,36 @@ def sites_for(file: Campaign, home: Home) -> list[str]:
     return [site for site in wanted if site in known]
 
 
-def drive(home: Home, names: list[str], start: Start, as_json: bool) -> int:
+def drive(home: Home, embed: Callable[[], None], file: Campaign, start: Start, as_json: bool) -> int:
     """Drive a campaign to its end, tell what it found, and return the exit code.
 
     0: it ended by itself with something observed. 1: it was stopped, or nothing was observed. 3: every run was refused.
     128 and the signal's number: a signal ended it.
+
+    Args:
+        home: Is locked for as long as the campaign is driven.
+        embed: Makes the sites that the campaign brings along.
+        file: The campaign.
+        start: Begins or resumes it.
+        as_json: Whether to print the summary as JSON.
     """
-    console, interrupts = err(), _Interrupts()
-    driven = anyio.run(_drive, home, names, start, console, interrupts)
+    console, interrupts = err(), Interrupts()
+    with home.locked():
+        embed()
+        driven = anyio.run(_drive, home, sites_for(file, home), start, console, interrupts)
     if interrupts.n and driven.runner.campaign.status.row.state not in ("reached", "exhausted"):
         where = "" if home.path == DEFAULT_HOME.absolute() else f" --home {home.path}"
         console.print(f"Go on with: renkei campaign resume {driven.file.name}{where}", soft_wrap=True)
         return 128 + interrupts.last
-    return conclude(home, driven, console, as_json)
+    code, summary = conclude(home, driven, console)
+    if as_json:
+        print_json([summary])
+    else:
+        out().print(found(summary, driven.file, summary["state"]))
+    return code
 
 
-async def _drive(home: Home, names: list[str], start: Start, console: Console, interrupts: _Interrupts) -> Drive:
+async def _drive(home: Home, names: list[str], start: Start, console: Console, interrupts: Interrupts) -> Drive:
     session = Session(home)
     async with AsyncExitStack() as stack:
         with console.status(f"Opening {', '.join(names)}"):
@@ -72,7 +87,7 @@ async def _drive(home: Home, names: list[str], start: Start, console: Console, i
         progress = Progress(driven, session.clock)
         with anyio.CancelScope() as everything:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_obey_signals, driven, console, interrupts, everything)
+                tasks.start_soon(obey_signals, [driven], console, interrupts, everything)
                 tasks.start_soon(progress.show, console)
                 await session.drive(driven)
                 tasks.cancel_scope.cancel()
@@ -81,38 +96,34 @@ async def _drive(home: Home, names: list[str], start: Start, console: Console, i
     return driven
 
 
-async def _obey_signals(
-    driven: Drive, console: Console, interrupts: _Interrupts, everything: anyio.CancelScope
+async def obey_signals(
+    drives: Sequence[Drive], console: Console, interrupts: Interrupts, everything: anyio.CancelScope
 ) -> None:
-    """Stop cleanly at the first Ctrl-C (or SIGTERM), leave at once at the second."""
+    """Stop campaigns cleanly at the first Ctrl-C (or SIGTERM), cancel `everything` at the second."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
         async for number in received:
             interrupts.n, interrupts.last = interrupts.n + 1, int(number)
             if interrupts.n > 1:
                 everything.cancel()
                 return
-            for runner in (driven.runner, *driven.baselines):
+            for runner in (runner for driven in drives for runner in (driven.runner, *driven.baselines)):
                 runner.stop("stopped by a person" if number == signal.SIGINT else "stopped by SIGTERM")
             console.print("Stopping: runs are being cancelled. Again to leave at once.")
 
 
-def conclude(home: Home, driven: Drive, console: Console, as_json: bool) -> int:
-    """Write report and crate, print the summary, and return the exit code."""
+def conclude(home: Home, driven: Drive, console: Console) -> tuple[int, dict[str, Any]]:
+    """Write the report and the crate of a campaign that ended; return the exit code (see `drive`) and the summary."""
     from renkei.report import summarize
 
-    file, status = driven.file, driven.runner.campaign.status.row
-    with console.status("Writing report and crate"):
-        write_both(home, file.name, console)
-        summary = summarize(home, file.name)
-    if as_json:
-        print_json([summary])
-    else:
-        out().print(found(summary, file, status.state))
+    name = driven.file.name
+    with console.status(f"Writing the report of {name}"):
+        write_both(home, name, console)
+        summary = summarize(home, name)
     runs, trials = summary["runs"], summary["trials"]
     if runs["requested"] and runs["refused"] == runs["requested"]:
-        return 3
-    is_done = status.state != "stopped" and (trials["observed"] or trials["infeasible"])
-    return 0 if is_done and is_sound(summary) else 1
+        return 3, summary
+    is_done = summary["state"] != "stopped" and (trials["observed"] or trials["infeasible"])
+    return 0 if is_done and is_sound(summary) else 1, summary
 
 
 def write_both(home: Home, name: str, console: Console) -> None:

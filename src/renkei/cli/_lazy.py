@@ -22,6 +22,11 @@ class LazyCommand(TyperCommand):
         return self._load().make_context(info_name, args, parent=parent, **extra)
 
 
+def new_app() -> typer.Typer:
+    """Return what the verbs of a noun are added to."""
+    return typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
+
+
 def add_noun(root: Any, name: str, summary: str) -> None:
     """Add `renkei NAME`, whose verbs are those of the Typer `app` in the module `renkei.cli.NAME`."""
 
@@ -37,7 +42,7 @@ def add_command(root: Any, name: str, summary: str) -> None:
     """Add `renkei NAME`, which is the function NAME of the module `renkei.cli.NAME`, if there is such a module."""
 
     def load() -> Any:
-        app = typer.Typer(add_completion=False)
+        app = new_app()
         app.command(name)(getattr(import_module(f"renkei.cli.{name}"), name))
         return typer.main.get_command(app)
 

@@ -10,9 +10,7 @@ DEFAULT_HOME = Path(".renkei")
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar="RENKEI_HOME", metavar="DIR", help="The folder of sites and campaigns.")
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print records as JSON, one a line, and nothing else; errors too, on stderr.")
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one record a line, and nothing else.")]
 SiteOption = Annotated[
     str | None, typer.Option("--site", metavar="NAME", help="The site; left out, every site of the home is searched.")
 ]

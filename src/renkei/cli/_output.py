@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 
@@ -51,6 +52,14 @@ def print_raw(lines: Iterable[bytes]) -> None:
     sys.stdout.buffer.flush()
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Print any number of lines for people; a screen gets no more of each than fits into it."""
+    console = out()
+    for line in lines:
+        is_long = console.is_terminal and cell_len(line) > console.width
+        sys.stdout.write((set_cell_size(line, console.width - 1) + "…" if is_long else line) + "\n")
+
+
 def write_new(path: Path, content: bytes) -> None:
     """Write a new file; it is there whole or not at all.
 
@@ -69,13 +78,17 @@ def write_new(path: Path, content: bytes) -> None:
 
 
 def columns(*heads: str) -> Table:
-    """Return a table without lines; a head that begins with ">" is of numbers, one that ends with "…" may wrap."""
+    """Return a table without lines.
+
+    A head that begins with ">" is of numbers; one that ends with "…" is of text that may take several lines. On a
+    narrow screen columns become narrower, but for numbers and what ends with "!": ids, which are to be copied.
+    """
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     for head in heads:
         table.add_column(
-            head.strip(">…"),
+            head.strip(">…!"),
             justify="right" if head.startswith(">") else "left",
-            no_wrap=not head.endswith("…"),
+            no_wrap=head.startswith(">") or head.endswith("!"),
             overflow="fold" if head.endswith("…") else "ellipsis",
         )
     return table

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import anyio
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -22,6 +22,8 @@ from renkei.planning.pareto import Yardstick
 
 FRAME_S = 0.25
 """How often the live view is drawn."""
+ROOMY = 90
+"""From this many columns on, sites are shown with all that is known of them."""
 LINE_S = 10.0
 """How often a line is printed where there is no terminal, besides one for every new best trial."""
 
@@ -121,22 +123,12 @@ class Progress:
             grid.add_row("baseline" if i == 0 else "", what + (self._best(baseline, with_point=False) or "not yet"))
         if verdict := self._acceleration():
             grid.add_row("acceleration", verdict)
-        return Group(head, grid, Text(), self._table(runner, sites))
+        notes = [f"{name}: {note}" for name, site in sites.items() if (note := self._note(runner, name, site))]
+        return Group(head, grid, Text(), _SiteTable(runner, sites), *(Text(note) for note in notes))
 
-    def _table(self, runner: Runner, sites: dict[str, _AtSite]) -> Table:
-        table = columns("site", ">at work", ">done", ">failed", ">a run takes", ">reserved", ">charged", "…")
-        for name, site in sites.items():
-            routes = [route for route in runner.broker.routes if route.site == name]
-            times = [route.run_s for route in routes if route.run_s is not None]
-            table.add_row(
-                name, str(site.n_at_work), str(site.n_done), str(site.n_faults), duration(min(times)) if times else "",
-                _amounts(site.reserved), _amounts(site.charged), self._state(runner, name, site),
-            )  # fmt: skip
-        return table
-
-    def _state(self, runner: Runner, name: str, site: _AtSite) -> str:
+    def _note(self, runner: Runner, name: str, site: _AtSite) -> str:
         if n := site.states["parked"]:
-            return f"{n} wait for approval: renkei run list --state parked"
+            return f"{count(n, 'run')} to be approved by a person: renkei run list --state parked"
         routes = [route for route in runner.broker.routes if route.site == name]
         if all(route.closed for route in routes):
             return plain("; ".join(route.closed for route in routes))
@@ -201,6 +193,26 @@ def _sites(runner: Runner) -> dict[str, _AtSite]:
         elif run.state != "refused":
             site.charged[run.unit] += run.micro
     return sites
+
+
+@dataclass(frozen=True, slots=True)
+class _SiteTable:
+    """What sites do for a campaign; leaves out what a narrow screen has no room for."""
+
+    runner: Runner
+    sites: dict[str, _AtSite]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        is_roomy = options.max_width >= ROOMY
+        more = (">a run takes", ">reserved") if is_roomy else ()
+        table = columns("site", ">at work", ">done", ">failed", *more, ">charged")
+        for name, site in self.sites.items():
+            routes = [route for route in self.runner.broker.routes if route.site == name]
+            times = [route.run_s for route in routes if route.run_s is not None]
+            details = (duration(min(times)) if times else "", _amounts(site.reserved)) if is_roomy else ()
+            numbers = (f"{n:,}" for n in (site.n_at_work, site.n_done, site.n_faults))
+            table.add_row(name, *numbers, *details, _amounts(site.charged))
+        yield table
 
 
 def _amounts(by_unit: Counter[str]) -> str:

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from renkei.cli._agreement_draft import draft, write_draft
+from renkei.cli._lazy import new_app
 from renkei.cli._options import JsonOption, existing
 from renkei.cli._output import columns, facts, out, plain, print_json, say
 from renkei.clock import SystemClock, iso
@@ -16,7 +17,7 @@ from renkei.model.agreement import Agreement, load_agreement
 from renkei.trust.endorsement import endorse, unsigned_parties
 from renkei.trust.keys import Key, PublicKey
 
-app = typer.Typer(no_args_is_help=True)
+app = new_app()
 
 FileArgument = Annotated[Path, existing("The agreement's file: agreement.toml.")]
 _REFUSED = 3
@@ -36,7 +37,11 @@ def new_agreement(
         list[str] | None, typer.Option(metavar="ID=INSTITUTION,…", help="A team and its institutions; repeat it.")
     ] = None,
 ) -> None:
-    """Write a commented agreement to go on from, with a key for every party and institution in a folder beside it."""
+    """Write a commented agreement to go on from.
+
+    A secret key for every party and institution is made in the folder `keys` beside it. Without options it is about
+    two made-up parties.
+    """
     drafted = draft(file, name, party or (), institution or (), team or (), SystemClock().now())
     keys = write_draft(drafted, file)
     say(f"{file}: agreement '{drafted.name}'. Edit it, then have every party sign it:")
@@ -47,7 +52,10 @@ def new_agreement(
 
 @app.command("check")
 def check_agreement(file: FileArgument, as_json: JsonOption = False) -> None:
-    """Check an agreement: every mistake in it, its term, and who has signed. Exits with 3 when it is not in force."""
+    """Tell every mistake, the term, and who has signed.
+
+    Exits with 3 when the agreement is not in force.
+    """
     agreement = load_agreement(file)
     missing = unsigned_parties(agreement, file)
     is_in_term = agreement.is_in_term(SystemClock().now())
@@ -76,7 +84,10 @@ def sign_agreement(
     file: FileArgument,
     key: Annotated[Path, typer.Option("--key", metavar="KEYFILE", help="The party's secret key; it names the party.")],
 ) -> None:
-    """Sign an agreement in the name of a party; the signature lies in a file beside it."""
+    """Sign an agreement in the name of a party.
+
+    The signature lies in a file beside it. It is over every byte of the agreement: any change needs new signatures.
+    """
     agreement, signer = load_agreement(file), Key.load(key)
     endorse(signer, agreement, file)
     missing = unsigned_parties(agreement, file)
@@ -86,13 +97,13 @@ def sign_agreement(
 
 @app.command("show")
 def show_agreement(file: FileArgument, as_json: JsonOption = False) -> None:
-    """Show an agreement: who belongs to it, what they give, and its rules."""
+    """Show who belongs to an agreement, and its rules."""
     agreement = load_agreement(file)
     if as_json:
         return print_json([_record(agreement)])
     missing = unsigned_parties(agreement, file)
     parts = [_head(agreement), facts(_terms(agreement, missing, agreement.is_in_term(SystemClock().now())))]
-    institutions = columns("institution", "name…", "party", "key", "sites…")
+    institutions = columns("institution", "name…", "party", "key!", "sites…")
     for key, each in agreement.institutions.items():
         sites = [site for site, where in agreement.sites.items() if where.institution == key]
         institutions.add_row(key, plain(each.name), each.party, PublicKey.parse(each.key).id, ", ".join(sites))

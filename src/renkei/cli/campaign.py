@@ -7,17 +7,21 @@ import typer
 
 from renkei.campaign import Status, StatusRow, TrialRow, best_of
 from renkei.cli._asking import ask, person
-from renkei.cli._driving import drive, sites_for
+from renkei.cli._driving import drive
 from renkei.cli._found import found
+from renkei.cli._lazy import new_app
 from renkei.cli._options import DEFAULT_HOME, CampaignArgument, HomeOption, JsonOption, existing
-from renkei.cli._output import columns, local_time, out, print_json, say, value
+from renkei.cli._output import columns, err, local_time, out, print_json, say, value
 from renkei.errors import RenkeiError, UsageError
 from renkei.home import Home
 from renkei.home._check import check_embedded
 from renkei.ledger import LedgerReader
 from renkei.model.campaign_file import load_campaign
 
-app = typer.Typer(no_args_is_help=True)
+app = new_app()
+
+UNREADABLE = "unreadable"
+"""The state of a campaign whose definition or ledger cannot be read."""
 
 
 @app.command("run")
@@ -37,27 +41,29 @@ def run_campaign(
     place.require_new(campaign.name)
     if campaign.sites:
         check_embedded(campaign, place.path)
-    with place.locked():
+    folder = file.absolute().parent
+
+    def embed() -> None:
         if campaign.sites:
             place.embed(campaign.sites, campaign.team)
-        names = sites_for(campaign, place)
-        folder = file.absolute().parent
-        raise typer.Exit(drive(place, names, lambda session: session.begin(campaign, folder), as_json))
+
+    raise typer.Exit(drive(place, embed, campaign, lambda session: session.begin(campaign, folder), as_json))
 
 
 @app.command("resume")
 def resume_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Take up a campaign that was stopped, or whose process died, and drive it to its end."""
+    """Take up a campaign where it stopped and drive it to its end.
+
+    Whether it was stopped or its process died: no trial is lost, no run is made twice, no charge is made twice.
+    """
     place = Home(home)
     campaign = place.campaign(name)
-    with place.locked():
-        names = sites_for(campaign, place)
-        raise typer.Exit(drive(place, names, lambda session: session.resume(name), as_json))
+    raise typer.Exit(drive(place, lambda: None, campaign, lambda session: session.resume(name), as_json))
 
 
 @app.command("list")
 def list_campaigns(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List campaigns: their state, how far they are, and the best trial."""
+    """List campaigns with their state and best trial."""
     place = Home(home)
     records = [_record(place, name) for name in place.campaigns()]
     if as_json:
@@ -69,11 +75,15 @@ def list_campaigns(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False)
         best = ", ".join(f"{name} {value(*each)}" for name, each in record["best"].items())
         begun = local_time(record["opened_at"])
         table.add_row(record["campaign"], record["state"], str(record["trials"]), best, record["team"], begun)
-    return out().print(table)
+    out().print(table)
+    for record in records:
+        if record["state"] == UNREADABLE:
+            err().print(f"{record['campaign']}: {record['why']}", soft_wrap=True)
+    return None
 
 
 def _record(home: Home, name: str) -> dict[str, Any]:
-    record: dict[str, Any] = {"campaign": name, "state": "unreadable", "why": "", "team": "", "opened_at": 0.0}
+    record: dict[str, Any] = {"campaign": name, "state": UNREADABLE, "why": "", "team": "", "opened_at": 0.0}
     record |= {"trials": 0, "best": {}}
     try:
         file = home.campaign(name)
@@ -100,7 +110,10 @@ def state_of(home: Home, status: StatusRow) -> str:
 
 @app.command("show")
 def show_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Show what a campaign found, how much faster than its baseline, at what price, and whether its ledgers hold."""
+    """Show what a campaign found, how fast, and at what price.
+
+    Its ledgers and those of its sites are audited on the way.
+    """
     from renkei.report import summarize
 
     place = Home(home)
@@ -115,7 +128,7 @@ def show_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_js
 
 @app.command("report")
 def report_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Write a campaign's report as one HTML file and print its path."""
+    """Write a campaign's report as one HTML file."""
     from renkei.report import write_report
 
     _wrote("report", write_report(Home(home), name), as_json)
@@ -123,7 +136,7 @@ def report_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_
 
 @app.command("export")
 def export_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Write a campaign with its ledgers and provenance as an RO-Crate and print its path."""
+    """Write a campaign with all its evidence as an RO-Crate."""
     from renkei.report import write_crate
 
     _wrote("crate", write_crate(Home(home), name), as_json)
@@ -138,7 +151,7 @@ def _wrote(what: str, path: Path, as_json: bool) -> None:
 
 @app.command("stop")
 def stop_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME) -> None:
-    """Have the process that drives a campaign stop it; it can be resumed."""
+    """Stop a campaign that another process drives."""
     place = Home(home)
     place.campaign(name)
 

@@ -7,13 +7,14 @@ import msgspec
 import typer
 
 from renkei.catalog import DatasetStore
+from renkei.cli._lazy import new_app
 from renkei.cli._lookup import datasets_at, sites_of
 from renkei.cli._options import DEFAULT_HOME, HomeOption, JsonOption, SiteOption
-from renkei.cli._output import columns, local_time, out, plain, print_json, say, size
+from renkei.cli._output import columns, out, plain, print_json, say, size
 from renkei.errors import UsageError
 from renkei.home import Home
 
-app = typer.Typer(no_args_is_help=True)
+app = new_app()
 
 _SHOWN = 16
 """How many digits of a digest a table shows."""
@@ -21,14 +22,14 @@ _SHOWN = 16
 
 @app.command("list")
 def list_datasets(site: SiteOption = None, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List the datasets that runs left behind, and the run that each came from."""
+    """List datasets and the run that each came from."""
     place = Home(home)
     kept = [each for name in sites_of(place, site) for each in datasets_at(place, name)]
     if as_json:
         return print_json({"site": k.site, "run": k.run, "at": k.at, **msgspec.to_builtins(k.dataset)} for k in kept)
     if not kept:
         return say("There are no datasets here.")
-    table = columns("dataset", "name", ">size", "site", "at", "run")
+    table = columns("dataset!", "name", ">size", "site", "run!")
     for each in kept:
         dataset = each.dataset
         table.add_row(
@@ -36,7 +37,6 @@ def list_datasets(site: SiteOption = None, home: HomeOption = DEFAULT_HOME, as_j
             plain(dataset.name),
             size(dataset.size_bytes),
             each.site,
-            local_time(each.at),
             each.run,
         )
     return out().print(table)
@@ -53,7 +53,7 @@ def fetch_dataset(
     site: SiteOption = None,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Copy a dataset out of a site, after checking that its content is what its digest says."""
+    """Copy a dataset out of a site, checked against its digest."""
     place = Home(home)
     known = [each for name in sites_of(place, site) for each in datasets_at(place, name)]
     found = {each.dataset.digest: each for each in known if each.dataset.digest.startswith(digest.lower())}

@@ -6,8 +6,21 @@ from typing import Annotated
 import msgspec
 import typer
 
+from renkei.cli._lazy import new_app
 from renkei.cli._options import JsonOption, OutputOption, existing
-from renkei.cli._output import columns, err, facts, local_time, out, plain, print_json, print_raw, say, write_new
+from renkei.cli._output import (
+    columns,
+    err,
+    facts,
+    local_time,
+    out,
+    plain,
+    print_json,
+    print_lines,
+    print_raw,
+    say,
+    write_new,
+)
 from renkei.cli._proof import Proof, check, prove
 from renkei.cli._records import summary_of
 from renkei.cli._whose import Trust, projections_for, trust_in
@@ -15,7 +28,7 @@ from renkei.errors import UsageError, did_you_mean
 from renkei.ledger import LedgerReader, verify
 from renkei.model.records import BODIES, read_record
 
-app = typer.Typer(no_args_is_help=True)
+app = new_app()
 
 FileArgument = Annotated[Path, existing("The ledger's file: ledger.db.")]
 KeyOption = Annotated[
@@ -34,7 +47,10 @@ AgreementOption = Annotated[
 def verify_ledger(
     file: FileArgument, key: KeyOption = None, agreement: AgreementOption = None, as_json: JsonOption = False
 ) -> None:
-    """Verify a whole ledger offline: every record, every signature, every table. Exits with 1 when it is not sound."""
+    """Verify every record, signature and table, offline.
+
+    Names the first bad record and exits with 1 when the ledger is not sound.
+    """
     with LedgerReader(file) as ledger:
         owner = ledger.owner
         trust = trust_in(ledger, key, agreement)
@@ -65,17 +81,17 @@ def show_ledger(
     kind: Annotated[str | None, typer.Option(metavar="KIND", help="Only records of this kind: run.ended.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a ledger's records, one a line; with --json their exact bytes."""
+    """Show records, one a line; with --json their exact bytes."""
     if kind is not None and kind not in BODIES:
         raise UsageError(f"'{kind}' is no kind of record.{did_you_mean(kind, BODIES)}", f"Known: {', '.join(BODIES)}.")
     with LedgerReader(file) as ledger:
         records = (record for record in ledger.records(start) if kind in (None, record.kind))
         if as_json:
             return print_raw(record.raw for record in records)
-        console = out()
-        for record in records:
-            line = f"{record.seq:>6}  {local_time(record.at)}  {record.kind:<18}  {plain(summary_of(record))}"
-            console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+        print_lines(
+            f"{record.seq:>6}  {local_time(record.at)}  {record.kind:<18}  {plain(summary_of(record))}"
+            for record in records
+        )
     return None
 
 
@@ -85,7 +101,11 @@ def prove_record(
     seq: Annotated[int, typer.Argument(metavar="SEQ", min=0, help="The record's number.", show_default=False)],
     output: OutputOption = None,
 ) -> None:
-    """Write a proof that one record is in a ledger: it can be checked offline, without the ledger."""
+    """Write a proof that one record is in a ledger.
+
+    It holds the record, its path to the root of the tree and a signed checkpoint, and can be checked without the
+    ledger: renkei ledger check-proof.
+    """
     with LedgerReader(file) as ledger:
         proof = prove(ledger, seq)
     text = msgspec.json.format(msgspec.json.encode(proof))
@@ -102,7 +122,10 @@ def check_proof(
     agreement: AgreementOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a proof of one record; with --json print the record's exact bytes. Exits with 1 when it does not hold."""
+    """Check a proof of one record, offline.
+
+    With --json it prints the record's exact bytes. Exits with 1 when the proof does not hold.
+    """
     proof = Proof.read(file)
     trust: Trust = trust_in(proof, key, agreement)
     raw = check(proof, trust.key)

@@ -7,6 +7,7 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
+from renkei.cli._lazy import new_app
 from renkei.cli._lookup import offers, one_of
 from renkei.cli._offers import charge_of, describe, outputs_of, parameters_of
 from renkei.cli._options import DEFAULT_HOME, HomeOption, JsonOption
@@ -17,7 +18,7 @@ from renkei.home import Home
 from renkei.model.procedure import ProcedureSpec
 from renkei.site import Offered
 
-app = typer.Typer(no_args_is_help=True)
+app = new_app()
 
 FileOption = Annotated[
     Path | None,
@@ -52,7 +53,7 @@ def show_procedure(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a procedure takes and gives, with units and bounds, and who offers it at what charge."""
+    """Show what a procedure takes and gives, where, and at what charge."""
     offered = one_of(name, _found(file, Home(home)))
     if as_json:
         return print_json(describe(site, offer) for site, offer in offered)

@@ -7,6 +7,7 @@ import typer
 
 from renkei.cli import _run_view
 from renkei.cli._asking import PersonOption, ask, person
+from renkei.cli._lazy import new_app
 from renkei.cli._lookup import find_run, records_of, request_of, runs_at, sites_of, units_of
 from renkei.cli._options import DEFAULT_HOME, HomeOption, JsonOption, SiteOption
 from renkei.cli._output import columns, err, local_time, out, plain, print_json, say
@@ -19,10 +20,12 @@ from renkei.site import Site
 STATES = ("parked", "accepted", "started", "refused", "succeeded", "infeasible", "failed", "lost", "cancelled")
 """Where a run can stand at a site."""
 
+ROOMY = 120
+"""From this many columns on, a table shows all that is known of runs."""
 NEWEST = 50
 """How many runs a table shows where nobody says how many."""
 
-app = typer.Typer(no_args_is_help=True)
+app = new_app()
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The run's id, or any beginning or end of it.", show_default=False)
@@ -46,7 +49,7 @@ def list_runs(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """List the runs of a home's sites: where each stands and, where there is one, the reason."""
+    """List the runs of a home's sites and where each stands."""
     if state is not None and state not in STATES:
         raise UsageError(
             f"'{state}' is no state of a run.{did_you_mean(state, STATES)}", f"Known: {', '.join(STATES)}."
@@ -65,11 +68,13 @@ def list_runs(
         return print_json({"site": name, **msgspec.to_builtins(row)} for name, row in rows)
     if not rows:
         return say("There are no such runs.")
-    table = columns("run", "site", "campaign", "procedure", "state", "since", "why…")
+    console = out()
+    more = ("campaign", "procedure", "since") if console.width >= ROOMY else ()
+    table = columns("run!", "state", "site", *more, "why…")
     for name, row in rows:
-        when = local_time(row.started_at or row.at)
-        table.add_row(row.run, name, row.campaign, row.procedure, row.state, when, plain(row.message))
-    out().print(table)
+        details = (row.campaign, row.procedure, local_time(row.started_at or row.at)) if more else ()
+        table.add_row(row.run, row.state, name, *details, plain(row.message))
+    console.print(table)
     if len(rows) < n:
         err().print(f"The newest {len(rows):,} of {n:,} runs; --last 0 shows all.")
     return None
@@ -79,7 +84,11 @@ def list_runs(
 def show_run(
     run: RunArgument, site: SiteOption = None, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
 ) -> None:
-    """Show everything about a run: request, why its site was chosen, decision, outcome, evidence, charge."""
+    """Show everything about one run.
+
+    Its request, why the broker chose its site, the site's decision with every reason, its records there, how it ended,
+    what speaks for that, and what it was charged.
+    """
     place = Home(home)
     name, row = find_run(place, run, site)
     requested, records = request_of(place, row), records_of(place, name, row)
@@ -118,7 +127,7 @@ def deny_run(
 def cancel_run(
     run: RunArgument, site: SiteOption = None, by: PersonOption = None, home: HomeOption = DEFAULT_HOME
 ) -> None:
-    """Cancel a run that has not ended; what it used so far is charged."""
+    """Cancel a run that has not ended."""
     _decide("cancel", run, site, by, "", Home(home))
 
 

@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.text import Text
 
 from renkei.accounts import Balance
+from renkei.cli._lazy import new_app
 from renkei.cli._lookup import ledger_of, runs_at
 from renkei.cli._offers import charge_of, describe
 from renkei.cli._options import DEFAULT_HOME, HomeOption, JsonOption
@@ -25,14 +26,14 @@ from renkei.model.site_file import SiteFile
 from renkei.policy import DEFAULT_POLICY
 from renkei.site import offers_of
 
-app = typer.Typer(no_args_is_help=True)
+app = new_app()
 
 _POLICY_ID = re.compile(r'^\s*@id\("([^"]+)"\)', re.MULTILINE)
 
 
 @app.command("list")
 def list_sites(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List the sites of a home and the runs that they had."""
+    """List the sites of a home and their runs."""
     place = Home(home)
     records = [_record(place, name) for name in place.sites()]
     if as_json:
@@ -66,7 +67,7 @@ def show_site(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a site offers and at what charge, what teams have left there, its runs and its policies."""
+    """Show what a site offers, its allocations and its policies."""
     place = Home(home)
     file = place.site(name)
     offers, balances, policies = offers_of(file), _balances(place, name), _policies(file)

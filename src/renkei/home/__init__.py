@@ -2,6 +2,5 @@
 
 from renkei.home._home import Home
 from renkei.home._session import Session
-from renkei.home._summary import summarize
 
-__all__ = ["Home", "Session", "summarize"]
+__all__ = ["Home", "Session"]

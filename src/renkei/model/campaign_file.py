@@ -172,7 +172,9 @@ class CampaignFile(Table, Generic[S]):
     space: S = Field(description="The table [space].")
     objective: Many[ObjectiveTable] = Field(min_length=1, description="Tables [[objective]].")
     constraint: Many[ConstraintTable] = Field(default=(), description="Tables [[constraint]].")
-    source: Many[Source] = Field(min_length=1, description="Tables [[source]].")
+    source: Many[Source] = Field(
+        default=(), description="Tables [[source]]; a campaign whose trials you run yourself (ask and tell) needs none."
+    )
     planner: PlannerChoice = Field(default_factory=PlannerChoice, description="The table [planner].")
     baseline: Baseline | None = Field(default=None, description="The table [baseline].")
     sites: dict[Name, LocalSite] = Field(default_factory=dict[str, LocalSite], description="Tables [sites.NAME].")

@@ -14,7 +14,7 @@ from renkei.model.space import Constraint, Objective
 from renkei.planning._history import Scale
 from renkei.planning._rows import Rows
 
-_MARGIN = 0.1
+_MARGIN = 0.4
 """How far beyond the front the reference point lies, in ranges of the front."""
 
 

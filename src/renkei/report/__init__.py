@@ -2,7 +2,9 @@
 
 from renkei.report._acceleration import Accelerations, measure_acceleration
 from renkei.report._audit import LedgerAudit, audit_campaign
+from renkei.report._crate import write_crate
 from renkei.report._history import History, Run, read_history
+from renkei.report._html import render_report, write_report
 from renkei.report._summary import summarize
 from renkei.report._view import CampaignView, SiteView, view_campaign
 
@@ -16,6 +18,9 @@ __all__ = [
     "audit_campaign",
     "measure_acceleration",
     "read_history",
+    "render_report",
     "summarize",
     "view_campaign",
+    "write_crate",
+    "write_report",
 ]

@@ -1,4 +1,4 @@
-"""The audit of a campaign: every ledger by itself, and what campaigns say about sites against the sites' own ledgers."""
+"""The audit of a campaign: every ledger by itself, and what campaigns say about sites against sites' ledgers."""
 
 import tempfile
 from collections.abc import Sequence

@@ -29,10 +29,9 @@ def draw_sites(view: CampaignView) -> str:
     def paint(figure: Any) -> None:
         from matplotlib.patches import Patch
 
-        for axes, (site, band), height in zip(
-            figure.subplots(len(bands), 1, sharex=True, squeeze=False, height_ratios=[max(3, h) for h in heights])[:, 0],
-            bands, heights, strict=True,
-        ):  # fmt: skip
+        ratios = [max(3, height) for height in heights]
+        column = figure.subplots(len(bands), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+        for axes, (site, band), height in zip(column, bands, heights, strict=True):
             _band(axes, band, span, scale)
             axes.set_ylim(height - 0.4, -0.6)
             axes.set_yticks([])
@@ -40,7 +39,7 @@ def draw_sites(view: CampaignView) -> str:
             axes.spines["left"].set_visible(False)
             axes.set_title(_title(view, site), loc="left", color=COLOURS["ink"])
             axes.set_xlim(0, span / scale * 1.01)
-        axes.set_xlabel(f"{unit} since the campaign began")
+        column[-1].set_xlabel(f"{unit} since the campaign began")
         names = [*(name for name in OUTCOMES if name in is_seen), *(["baseline"] if "baseline" in is_seen else [])]
         handles = [Patch(color=COLOURS[n], label="run of a baseline" if n == "baseline" else n) for n in names]
         figure.legend(handles=handles, loc="outside upper right", ncols=6, handlelength=1.0, columnspacing=1.2)
@@ -73,7 +72,7 @@ def _lanes(site: SiteView, start: float) -> list[Bar]:
 def _band(axes: Any, band: list[Bar], span: float, scale: float) -> None:
     from matplotlib.collections import PolyCollection
 
-    thinnest = span * 0.0012  # so that a short run is seen at all
+    thinnest = span * (0.0012 if len(band) < 400 else 0.0003)  # so that a short run is seen at all
     for colour in dict.fromkeys(bar[3] for bar in band):
         boxes: list[list[tuple[float, float]]] = []
         for lane, begin, end, name in band:

@@ -16,6 +16,7 @@ LINES_MAX = 3000
 AXES_MAX = 9
 """How many parameters are drawn at most."""
 
+_HALO = {"boxstyle": "square,pad=0.15", "facecolor": COLOURS["card"], "edgecolor": "none", "alpha": 0.8}
 _POOR, _MIDDLE, _GOOD = "#b9c4ce", "#4f9cc4", "#0a3f6b"
 
 
@@ -100,17 +101,17 @@ def _parallel(figure: Any, view: CampaignView, rows: list[tuple[TrialRow, float 
         xs, ys = zip(*lines[-1], strict=True)
         axes.plot(xs, ys, color=COLOURS["best"], linewidth=2.2, marker="o", markersize=4, label="best trial")
     if rows[0][1] is None:
-        axes.plot([], [], color=COLOURS["infeasible"], label="infeasible, or a constraint does not hold")
+        axes.plot([], [], color=COLOURS["infeasible"], label="infeasible, or constraint broken")
     for x, parameter in enumerate(parameters):
         axes.axvline(x, color=COLOURS["soft"], linewidth=0.8)
         for y, text in _ticks(parameter):
-            axes.annotate(text, (x, y), xytext=(3, 0), textcoords="offset points", fontsize=8, va="center",
-                          color=COLOURS["soft"])  # fmt: skip
+            axes.annotate(text, (x, y), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center",
+                          color=COLOURS["soft"], bbox=_HALO)  # fmt: skip
     axes.axvline(end, color=COLOURS["ink"], linewidth=1.2)
     for y, loss in ((1.0, low), (0.0, high)):
         if losses:
             axes.annotate(words.number(shown(loss)), (end, y), xytext=(4, 0), textcoords="offset points", fontsize=8,
-                          va="center", color=COLOURS["ink"])  # fmt: skip
+                          va="center", color=COLOURS["ink"], bbox=_HALO)  # fmt: skip
     names = [*(_named(p, 18) for p in parameters), words.shortened(label, 24)]
     axes.set_xticks(range(end + 1), names)
     axes.tick_params(axis="x", length=0, pad=10)
@@ -137,7 +138,7 @@ def _plane(figure: Any, view: CampaignView, rows: list[tuple[TrialRow, float | N
 
     if others:
         axes.scatter(*at(without), marker="x", s=22, color=COLOURS["infeasible"], linewidths=1.2, rasterized=raster,
-                     label="infeasible, or a constraint does not hold" if without else None)  # fmt: skip
+                     label="infeasible, or constraint broken" if without else None)  # fmt: skip
         axes.scatter(*at([row for row, _ in known]), s=30, c=_colours([loss for _, loss in known]) or None,
                      linewidths=0.4, edgecolors=COLOURS["soft"], rasterized=raster)  # fmt: skip
         if known:

@@ -7,7 +7,6 @@ from typing import Any
 
 from renkei.campaign import TrialRow
 from renkei.model.space import Objective, feasible
-from renkei.planning.acceleration import Step
 from renkei.planning.pareto import pareto_front
 from renkei.report import _words as words
 from renkei.report._acceleration import Accelerations, best_so_far
@@ -23,10 +22,9 @@ _PANELS = 3
 
 def loss_shown(view: CampaignView) -> tuple[str, Callable[[float], float]]:
     """Return what the losses of a campaign are called on an axis, and how they are shown there."""
-    goals = view.definition.objectives
-    if len(goals) > 1:
+    goal, *others = view.definition.objectives
+    if others:
         return "distance from all goals (0: reached)", lambda loss: loss
-    goal = goals[0]
     unit = f" [{words.unit(goal.unit)}]" if words.unit(goal.unit) else ""
     if goal.goal == "target" and goal.target is not None:
         return f"distance of {goal.output} from {words.number(goal.target)}{unit}", lambda loss: loss
@@ -45,19 +43,18 @@ def draw_progress(view: CampaignView, acceleration: Accelerations) -> str:
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
-        _baseline_band(axes, acceleration, len(rows), shown, baseline_name(acceleration))
         _points(axes, broken, marker="o", s=13, facecolors="none", edgecolors=COLOURS["baseline"], linewidths=0.8,
-                label="a constraint does not hold")  # fmt: skip
+                label="constraint broken")  # fmt: skip
         _points(axes, values, marker="o", s=15, color=COLOURS["campaign"], alpha=0.5, linewidths=0, label="trial")
-        xs = [n for n, value in enumerate(best, 1) if value is not None]
-        ys = [value for value in best if value is not None]
+        xs, ys = _turns(best)
         axes.plot(xs, ys, drawstyle="steps-post", color=COLOURS["campaign"], linewidth=2.0, label="best so far")
         if reach is not None:
             axes.axhline(shown(reach), color=COLOURS["reach"], linestyle=(0, (5, 3)), linewidth=1.2, label="goal")
         if (top := view.best) is not None and (loss := view.loss(top)) is not None:
             n = [row.trial for row in rows].index(top.trial) + 1
             axes.plot([n], [shown(loss)], "o", markersize=9, markerfacecolor="none", markeredgewidth=1.8,
-                      color=COLOURS["best"], label=f"best: trial {top.n + 1:,}")  # fmt: skip
+                      color=COLOURS["best"], label="best trial")  # fmt: skip
+        _baseline_band(axes, acceleration, len(rows), shown, baseline_name(acceleration))
         _frame(axes, [*(v for v in (*values, *broken) if v is not None)], ys, None if reach is None else shown(reach))
         for state, colour, mark in (("infeasible", "infeasible", "x"), ("abandoned", "failed", "|")):
             at = [n for n, row in enumerate(rows, 1) if row.state == state]
@@ -68,7 +65,7 @@ def draw_progress(view: CampaignView, acceleration: Accelerations) -> str:
         axes.set_xlabel("trials, in the order in which they ended")
         axes.set_ylabel(words.shortened(label, 60))
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, handlelength=1.4, columnspacing=1.2)
+        figure.legend(loc="outside upper left", ncols=9, handlelength=1.3, handletextpad=0.5, columnspacing=1.1)
 
     return draw("progress", f"{label}: best so far after each of {len(rows)} trials", (10, 4.1), paint)
 
@@ -81,34 +78,55 @@ def _points(axes: Any, values: Sequence[float | None], **style: Any) -> None:
 
 def _broken(view: CampaignView, row: TrialRow, shown: Callable[[float], float]) -> float | None:
     """Return what a trial that breaks a constraint would have counted for."""
-    goals = view.definition.objectives
-    if row.state != "observed" or len(goals) > 1 or feasible(row.outputs, view.definition.constraints):
+    goal, *others = view.definition.objectives
+    if row.state != "observed" or others or feasible(row.outputs, view.definition.constraints):
         return None
-    value = row.outputs.get(goals[0].output, math.nan)
-    return shown(goals[0].loss(value)) if math.isfinite(value) else None
+    value = row.outputs.get(goal.output, math.nan)
+    return shown(goal.loss(value)) if math.isfinite(value) else None
 
 
 def _baseline_band(axes: Any, acceleration: Accelerations, n: int, shown: Callable[[float], float], name: str) -> None:
     steps = acceleration.baseline_steps
     if not steps or n == 0:
         return
-    xs = range(1, n + 1)
-    low, middle, high = ([expected_best(steps, k, q) for k in xs] for q in (0.025, 0.5, 0.975))
-    low, middle, high = ([math.nan if v is None else shown(v) for v in line] for line in (low, middle, high))
-    axes.fill_between(xs, low, high, color=COLOURS["band"], linewidth=0, step="post", label=f"{name}, 95%")
-    axes.plot(xs, middle, color=COLOURS["baseline"], drawstyle="steps-post", linewidth=1.5, label=f"{name}, median")
+    xs = sorted({1, n, *range(1, n + 1, max(1, n // 400))})
+    losses = sorted(math.inf if step.loss is None else step.loss for step in steps)
+    known = [loss for loss in losses if math.isfinite(loss)]
+    if not known:
+        return
+    nowhere = known[-1] + 100.0 * ((known[-1] - known[0]) or 1.0)  # no outputs yet: worse than any, outside the frame
+    low, middle, high = (
+        [shown(nowhere if (loss := expected_best(losses, k, q)) is None else loss) for k in xs]
+        for q in (0.025, 0.5, 0.975)
+    )
+    axes.plot(xs, middle, color=COLOURS["baseline"], drawstyle="steps-post", linewidth=1.5, zorder=1.5,
+              label=f"{name} (median)")  # fmt: skip
+    axes.fill_between(xs, low, high, color=COLOURS["band"], linewidth=0, step="post", zorder=0.5, label="its 95%")
 
 
-def expected_best(steps: Sequence[Step], n: int, q: float) -> float | None:
-    """Return the `q` quantile of the lowest of `n` losses drawn, with replacement, from those of `steps`.
+def expected_best(losses: Sequence[float], n: int, q: float) -> float | None:
+    """Return the `q` quantile of the lowest of `n` losses that are drawn, with replacement, from `losses`.
 
-    The lowest of n is above x with probability (1 - F(x))^n, F being the distribution of the losses. None where the
-    quantile is a trial without a loss.
+    The lowest of n is above x with probability (1 - F(x))^n, F being the distribution of the losses.
+
+    Args:
+        losses: In rising order; infinite for trials without one.
+        n: At least 1.
+        q: Between 0 and 1.
+
+    Returns:
+        None where the quantile is infinite.
     """
     at = -math.expm1(math.log1p(-q) / n)
-    losses = sorted(math.inf if step.loss is None else step.loss for step in steps)
     found = losses[max(0, min(len(losses), math.ceil(at * len(losses) - 1e-9)) - 1)]
     return None if math.isinf(found) else found
+
+
+def _turns(best: Sequence[float | None]) -> tuple[list[int], list[float]]:
+    """Return where the best so far changes, and its end, as trials and values."""
+    known = [(n, value) for n, value in enumerate(best, 1) if value is not None]
+    kept = [pair for i, pair in enumerate(known) if i in (0, len(known) - 1) or pair[1] != known[i - 1][1]]
+    return [n for n, _ in kept], [value for _, value in kept]
 
 
 def _frame(axes: Any, values: Sequence[float], best: Sequence[float], reach: float | None) -> None:
@@ -119,6 +137,7 @@ def _frame(axes: Any, values: Sequence[float], best: Sequence[float], reach: flo
     low, high = min(known), max(known)
     if low > 0 and high / low > _LOG_FROM:
         axes.set_yscale("log")
+        axes.set_ylim(low / 1.4, high * 1.4)
         return
     inner = sorted(values)[len(values) // 10 : len(values) - len(values) // 10] or known
     inner = [*inner, *best, *([] if reach is None else [reach])]
@@ -155,7 +174,7 @@ def _plane(
     holds = [row for row in rows if feasible(row.outputs, view.definition.constraints)]
     breaks = [row for row in rows if not feasible(row.outputs, view.definition.constraints)]
     axes.scatter(*at(breaks), s=13, facecolors="none", edgecolors=COLOURS["baseline"], linewidths=0.8,
-                 rasterized=len(breaks) > RASTER, label="a constraint does not hold" if breaks else None)  # fmt: skip
+                 rasterized=len(breaks) > RASTER, label="constraint broken" if breaks else None)  # fmt: skip
     axes.scatter(*at(holds), s=15, color=COLOURS["campaign"], alpha=0.45, linewidths=0,
                  rasterized=len(holds) > RASTER, label="trial")  # fmt: skip
     ordered = sorted(front, key=lambda row: first.loss(row.outputs[first.output]))

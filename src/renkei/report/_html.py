@@ -22,6 +22,7 @@ from renkei.report._tables import (
     best_lines,
     charge_lines,
     decision_lines,
+    fates,
     site_lines,
     trial_table,
 )
@@ -139,36 +140,30 @@ def _tiles(view: CampaignView, acceleration: Accelerations, audits: list[LedgerA
     line = acceleration_lines(acceleration)[0]
     best = view.best
     goal = view.definition.objectives[0]
-    fates = [
-        words.count(n, what)
-        for n, what in (
-            (sum(row.state == "infeasible" for row in view.trials), "infeasible trial"),
-            (sum(row.state == "abandoned" for row in view.trials), "abandoned trial"),
-            (sum(row.state == "pending" for row in view.trials), "pending trial"),
-        )
-        if n
-    ]
-    nations = {line.party for line in site_lines(view) if line.party}
-    where = words.count(len(view.sites), "site") + (f" of {words.count(len(nations), 'party')}" if nations else "")
+    states = fates(view)
+    others = [f"{states[state]:,} {state}" for state in ("infeasible", "abandoned", "pending") if states[state]]
+    parties = {line.party for line in site_lines(view) if line.party}
+    where = words.count(len(view.sites), "site")
+    where += f" of {words.count(len(parties), 'party', 'parties')}" if parties else ""
     n_good = sum(audit.verified for audit in audits)
     is_sound = n_good == len(audits)
     return [
         {
-            "label": "fewer trials than the baseline",
+            "label": "acceleration by trials",
             "value": line["factor"],
-            "note": f"95%: {line['interval']}" if line["interval"] not in ("–", "one-sided") else "",
+            "note": f"95%: {line['interval']}" if line["interval"] != words.NONE else acceleration.why,
             "kind": "",
         },
         {
             "label": f"best {goal.output}",
-            "value": words.with_unit(best.outputs[goal.output], goal.unit) if best else "–",
+            "value": words.with_unit(best.outputs[goal.output], goal.unit) if best else words.NONE,
             "note": words.aim(goal),
             "kind": "",
         },
         {
             "label": "trials",
             "value": f"{len(view.trials):,}",
-            "note": ", ".join(fates).replace("trials", "").replace("trial", "") if fates else "all observed",
+            "note": ", ".join(others) or "all observed",
             "kind": "",
         },
         {"label": "runs", "value": f"{len(view.runs):,}", "note": f"at {where}", "kind": ""},

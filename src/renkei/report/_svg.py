@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 COLOURS = {
+    "card": "#ffffff",
     "ink": "#1c2833",
     "soft": "#5a6773",
     "rule": "#dde3e9",
@@ -72,9 +73,10 @@ def draw(name: str, label: str, size: tuple[float, float], paint: Callable[[Any]
     from matplotlib.figure import Figure
 
     file = io.StringIO()
-    with mpl.rc_context(_SETTINGS | {"svg.hashsalt": name}), warnings.catch_warnings():
+    settings: Any = _SETTINGS | {"svg.hashsalt": name}
+    with mpl.rc_context(settings), warnings.catch_warnings():  # pyright: ignore[reportUnknownMemberType]
         warnings.simplefilter("ignore", UserWarning)  # a glyph that matplotlib's own font lacks: the page's have it
-        figure = Figure(figsize=size, layout="constrained")
+        figure: Any = Figure(figsize=size, layout="constrained")
         paint(figure)
         figure.savefig(file, format="svg", dpi=160, transparent=True, metadata={"Date": None})
     return _inline(file.getvalue(), name, label)

@@ -42,6 +42,7 @@ class ChargeLine:
 
     site: str
     team: str
+    unit: str
     campaign: str
     baselines: str
     granted: str
@@ -67,13 +68,13 @@ def acceleration_lines(acceleration: Accelerations) -> list[dict[str, str]]:
         found = acceleration.by[measure]
         line = {"measure": {"trials": "trials", "hours": "wall time", "cost": "cost"}[measure]}
         if found is None or found.factor is None:
-            line |= dict.fromkeys(("campaign", "baseline", "factor", "interval"), "–")
+            line |= dict.fromkeys(("campaign", "baseline", "factor", "interval"), words.NONE)
         else:
             mine, its = efforts(found, acceleration)
             low, high = interval(found)
             at_least = "≥ " if found.bound == "at least" else ""
             ends = "one-sided" if found.bound == "at least" else f"{low} to {high}"
-            factor = f"{at_least}{words.number(round(found.factor, 2))}×"
+            factor = f"{at_least}{words.number(round(found.factor, 2))}\N{MULTIPLICATION SIGN}"
             line |= {"campaign": mine, "baseline": its, "factor": factor, "interval": ends}
         lines.append(line | {"sentence": how_much_faster(acceleration, measure)})
     return lines
@@ -100,7 +101,7 @@ def _site_line(view: CampaignView, site: SiteView) -> SiteLine:
         n,
         [(state, outcomes[state], 100.0 * outcomes[state] / n) for state in order if outcomes[state]],
         words.duration(site.work_s),
-        words.duration(queues[len(queues) // 2]) if queues else "–",
+        words.duration(queues[len(queues) // 2]) if queues else words.NONE,
         f"{n_datasets:,} ({words.size(size)})" if n_datasets else "none",
         f"{sum(seen.site == site.name for _, seen in view.history.seen)}",
         site.problem,
@@ -116,22 +117,27 @@ def charge_lines(view: CampaignView) -> list[ChargeLine]:
         beside = {amount.unit: amount for amount in site.baseline_charges}
         balances = {row.unit: row for row in site.balances}
         for unit in sorted({*mine, *beside, *balances}):
-            row, nothing = balances.get(unit), Quantity(0, unit)
+            row = balances.get(unit)
             granted = -row.granted if row else 0
             limited = row is not None and granted < BOUNDLESS * MICRO
             lines.append(
                 ChargeLine(
                     site.name,
                     team.name if team else view.status.team,
-                    words.quantity(mine.get(unit, nothing)),
-                    words.quantity(beside.get(unit, nothing)) if view.baselines else "–",
-                    words.quantity(Quantity(granted, unit)) if limited else "no limit" if row else "unknown",
-                    words.quantity(Quantity(row.spent, unit)) if row else "unknown",
-                    words.quantity(Quantity(row.available, unit)) if row and limited else "–",
+                    unit,
+                    _amount(mine.get(unit)),
+                    _amount(beside.get(unit)) if view.baselines else words.NONE,
+                    words.number(granted / MICRO) if limited else "no limit" if row else "unknown",
+                    words.number(row.spent / MICRO) if row else "unknown",
+                    words.number(row.available / MICRO) if row and limited else words.NONE,
                     100.0 * row.spent / granted if row and limited and granted else None,
                 )
             )
     return lines
+
+
+def _amount(found: Quantity | None) -> str:
+    return "0" if found is None else words.number(found.value)
 
 
 def decision_lines(view: CampaignView) -> list[DecisionLine]:
@@ -174,9 +180,7 @@ def trial_table(view: CampaignView) -> TrialTable:
     parameters = view.definition.space.parameters
     rows = list(view.trials)
     if len(rows) > TRIALS_MAX:
-        losses = ((row, view.loss(row)) for row in rows)
-        ranked = sorted(losses, key=lambda pair: (pair[1] is None, pair[1] or 0.0, pair[0].n))
-        rows = sorted((row for row, _ in ranked[:TRIALS_MAX]), key=lambda row: row.n)
+        rows = sorted(sorted(rows, key=view.rank)[:TRIALS_MAX], key=lambda row: row.n)
     head = [
         "trial",
         "fate",
@@ -222,8 +226,9 @@ def best_lines(view: CampaignView) -> tuple[list[tuple[str, str]], list[tuple[st
         asked.setdefault(constraint.output, []).append(f"constraint: {words.bounds(constraint)}")
         known.setdefault(constraint.output, constraint.unit)
     parameters = [(name, words.with_unit(value, units.get(name, "1"))) for name, value in best.parameters.items()]
+    nothing = ["in the procedure's own unit"]
     outputs = [
-        (name, words.with_unit(value, known.get(name, "1")), "; ".join(asked.get(name, ["in the procedure's own unit"])))
+        (name, words.with_unit(value, known.get(name, "1")), "; ".join(asked.get(name, nothing)))
         for name, value in best.outputs.items()
     ]
     return parameters, outputs

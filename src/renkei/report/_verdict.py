@@ -1,5 +1,6 @@
 """The verdict: what a campaign found and how much faster than its baseline, in two sentences."""
 
+from renkei.campaign import TrialRow
 from renkei.planning.acceleration import Acceleration, Measure
 from renkei.report import _words as words
 from renkei.report._acceleration import Accelerations
@@ -22,15 +23,23 @@ def what_was_found(view: CampaignView) -> str:
     if best is None:
         n = words.count(len(view.history.ended_trials), "trial")
         return f"After {n} none has given outputs that hold every constraint."
-    gave = f"trial {best.n + 1:,} gave {words.outputs_shown(best.outputs, objectives)}"
-    loss = view.loss(best)
-    reach = view.yardstick.reach if view.yardstick else None
-    if loss is not None and reach is not None and loss <= reach:
-        return f"The goal, {goals}, was reached: {gave}."
+    gave = f"gave {words.outputs_shown(best.outputs, objectives)}"
+    first = discovery(view)
+    if first is not None and first.trial == best.trial:
+        return f"The goal, {goals}, was reached: trial {best.n + 1:,} {gave}."
+    if first is not None:
+        return f"The goal, {goals}, was reached by trial {first.n + 1:,}; the best, trial {best.n + 1:,}, {gave}."
     if goals:
-        missed = "has not been reached yet" if view.status.state == "running" else "was not reached"
-        return f"The goal, {goals}, {missed}; the best so far: {gave}."
-    return f"The best of {words.count(len(view.history.ended_trials), 'trial')}: {gave}."
+        missed = "has not been reached yet; so far the" if view.status.state == "running" else "was not reached; the"
+        return f"The goal, {goals}, {missed} best, trial {best.n + 1:,}, {gave}."
+    return f"The best of {words.count(len(view.history.ended_trials), 'trial')}: trial {best.n + 1:,} {gave}."
+
+
+def discovery(view: CampaignView) -> TrialRow | None:
+    """Return the first trial, in the order in which they ended, that reached every goal; None when none did."""
+    reach = view.yardstick.reach if view.yardstick else None
+    losses = ((row, view.loss(row)) for row in view.history.ended_trials)
+    return next((row for row, loss in losses if loss is not None and reach is not None and loss <= reach), None)
 
 
 def how_much_faster(acceleration: Accelerations, measure: Measure = "trials") -> str:
@@ -44,12 +53,10 @@ def how_much_faster(acceleration: Accelerations, measure: Measure = "trials") ->
     expected = _effort(found.baseline_effort, acceleration, measure)
     n = len(acceleration.baseline_steps)
     if found.bound == "at least":
+        missed = f"It took {took}; none of the {n:,} trials of {name} got there"
         if found.factor < 1:
-            return f"It took {took}; none of the {n:,} trials of {name} got there, too few to say whether it was faster."
-        return (
-            f"It took {took}; none of the {n:,} trials of {name} got there, which makes it at least {times} times faster"
-            f" (95% confidence)."
-        )
+            return f"{missed}, too few to say whether it was faster."
+        return f"{missed}, which makes it at least {times} times faster (95% confidence)."
     low, high = interval(found)
     said = f"It took {took} where {name} is expected to take {expected}"
     sure = f"95% interval {low} to {high}"
@@ -77,7 +84,7 @@ def _effort(value: float, acceleration: Accelerations, measure: Measure) -> str:
 
 
 def efforts(found: Acceleration, acceleration: Accelerations) -> tuple[str, str]:
-    """Return the campaign's effort to the level and the baseline's expected one, with units; "–" where unknown."""
+    """Return the campaign's effort to the level and the baseline's expected one, with units; a dash where unknown."""
     pair = (found.campaign_effort, found.baseline_effort)
-    mine, its = ("–" if value is None else _effort(value, acceleration, found.by) for value in pair)
+    mine, its = (words.NONE if value is None else _effort(value, acceleration, found.by) for value in pair)
     return mine, f"more than {its}" if found.bound == "at least" else its

@@ -75,6 +75,7 @@ class CampaignView:
         baselines: Its baseline campaigns.
         sites: The sites that it or a baseline asked for a run, in the order in which they were asked first.
         yardstick: Measures how good a trial is; None when several objectives cannot be measured in one number.
+        is_attended: Whether some process works in the home, as far as can be told.
     """
 
     directory: Path
@@ -86,6 +87,7 @@ class CampaignView:
     baselines: tuple[History, ...]
     sites: tuple[SiteView, ...]
     yardstick: Yardstick | None
+    is_attended: bool = False
 
     @property
     def name(self) -> str:
@@ -96,6 +98,11 @@ class CampaignView:
     def status(self) -> StatusRow:
         """The campaign as a whole."""
         return self.history.status
+
+    @property
+    def state(self) -> str:
+        """Its state in one word: running, reached, exhausted, stopped, or interrupted when nobody drives it on."""
+        return "interrupted" if self.status.state == "running" and not self.is_attended else self.status.state
 
     @property
     def trials(self) -> tuple[TrialRow, ...]:
@@ -110,8 +117,8 @@ class CampaignView:
     @property
     def best(self) -> TrialRow | None:
         """The observed trial with the lowest loss, the earliest of equals; None when none holds every constraint."""
-        losses = ((self.loss(row), row.n, row) for row in self.trials)
-        return min(((loss, n, row) for loss, n, row in losses if loss is not None), default=(0, 0, None))[2]
+        best = min(self.trials, key=self.rank, default=None)
+        return best if best is not None and self.loss(best) is not None else None
 
     @property
     def datasets(self) -> list[tuple[Run, Dataset]]:
@@ -129,6 +136,11 @@ class CampaignView:
     def loss(self, row: TrialRow) -> float | None:
         """Return how good a trial is, lower is better; None when it has no outputs or breaks a constraint."""
         return self.yardstick.loss(row.outputs) if row.state == "observed" and self.yardstick is not None else None
+
+    def rank(self, row: TrialRow) -> tuple[bool, float]:
+        """Return what sorts trials: the best first, those without a loss last."""
+        loss = self.loss(row)
+        return loss is None, loss or 0.0
 
     def title_of(self, institution: str) -> str:
         """Return an institution's name for people."""
@@ -162,6 +174,7 @@ def view_campaign(home: Home, name: str) -> CampaignView:
         baselines,
         sites,
         _yardstick(definition, history, baselines),
+        home.worker() is not None,
     )
 
 

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from renkei.model.quantity import Quantity
 from renkei.model.space import Constraint, Objective, Value
 
+NONE = "\N{EN DASH}"
+"""What stands where there is nothing to say."""
+
 _POWER = re.compile(r"\*\*(-?\d+)")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _UNITS = {"degC": "°C", "degF": "°F", "um": "µm", "uA": "µA", "us": "µs", "ohm": "Ω", "1": "", "angstrom": "Å"}
@@ -17,10 +20,10 @@ def number(value: Value) -> str:
     """Return a number with four significant digits, other values as they are; thousands stand apart."""
     if isinstance(value, bool | str):
         return str(value)
-    if isinstance(value, int) or (value == round(value) and abs(value) < 1e15):
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
         return f"{value:,.0f}"
-    if abs(value) >= 1e4:
-        return f"{value:,.0f}" if abs(value) < 1e7 else f"{value:.3e}"
+    if 1e3 <= abs(value) < 1e7:
+        return f"{value:,.0f}"
     return f"{value:.4g}"
 
 
@@ -67,9 +70,9 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def count(n: int, noun: str) -> str:
+def count(n: int, noun: str, plural: str = "") -> str:
     """Return `1 trial`, `2 trials`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {plural or noun + 's'}"
 
 
 def listed(parts: Sequence[str]) -> str:

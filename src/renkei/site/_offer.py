@@ -1,5 +1,7 @@
 """A procedure as a site offers it: what it costs, how long it may take, and where its code is."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -44,6 +46,14 @@ class Offered:
         if not self.per_hour:
             return self.reservation.micro
         return min(self.reservation.micro, Quantity.of(self.per_run + self.per_hour * seconds / 3600, self.unit).micro)
+
+    def problem(self, outputs: Mapping[str, float]) -> str:
+        """Return what is wrong with the numbers that a run gave, or nothing."""
+        for name, value in outputs.items():
+            if not math.isfinite(value):
+                return f"output '{name}' is {value}, not a finite number"
+        missing = [output.name for output in self.spec.outputs if output.type != "file" and output.name not in outputs]
+        return f"output '{missing[0]}' is missing" if missing else ""
 
     def describe(self, slots: int) -> Offer:
         """Return the offer as campaigns see it."""

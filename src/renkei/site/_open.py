@@ -52,7 +52,9 @@ def open_site(file: SiteFile, agreement: Agreement, clock: Clock, executor: Exec
     if executor is None:
         executor = LocalExecutor(file.executor.workers, table.data / "logs", clock)
     allocations = [(allocation.team, allocation.quantity) for allocation in file.allocations]
-    return Site(table.name, key, agreement, Policy(agreement.rules, policies), offers, allocations, executor, table.data, clock)
+    return Site(
+        table.name, key, agreement, Policy(agreement.rules, policies), offers, allocations, executor, table.data, clock
+    )
 
 
 def offers_of(file: SiteFile) -> list[Offered]:

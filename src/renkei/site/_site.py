@@ -5,8 +5,8 @@ write it down, hand it over) → `_job_ended` (settle) → `_publish` (report).
 """
 
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -16,8 +16,8 @@ import renkei
 from renkei.accounts import Books
 from renkei.catalog import DatasetStore
 from renkei.clock import Clock
-from renkei.errors import AgreementError, Denied, Expired, UsageError
-from renkei.executors import Executor, JobEnd
+from renkei.errors import AgreementError, Denied, ExecutorError, Expired, UsageError
+from renkei.executors import Executor, Job, JobEnd
 from renkei.federation import (
     CANCEL_BATCH,
     RUN_BATCH,
@@ -103,8 +103,10 @@ class Site:
         self.ledger.follow(self._publish)
         self.datasets = DatasetStore(directory / "datasets")
         self._runs_directory = str(directory / "runs")
-        self._queue: deque[str] = deque()
-        self._launching: dict[str, int] = {}
+        self._queue: deque[str] = deque()  # runs that wait to be started, and some that ended while they waited
+        self._launching: dict[str, set[str]] = defaultdict(set)  # by procedure: started, but not yet handed over
+        self._stopping: set[str] = set()  # of those, the ones that shall end
+        self._is_serving = False
         self._decided: set[str] = set()  # parked runs that a person decided, whose campaign has to be told
         self._feeds: dict[str, list[_Feed]] = defaultdict(list)
 
@@ -113,8 +115,9 @@ class Site:
         """Serve until the end of the block: take up the runs that a stop or a crash left, then run jobs."""
         try:
             await self._recover()
+            self._is_serving = True
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._executor.serve, self._job_ended)
+                tasks.start_soon(self._serve)
                 tasks.start_soon(self._sweep)
                 await self._advance()
                 yield self
@@ -133,14 +136,14 @@ class Site:
         )
         answers = [self._take(request, batch.institution, received.seq) for request in batch.requests]
         await self._advance()
-        return [self.ledger.read(self.runs.rows[a].said) if isinstance(a, str) else a for a in answers]
+        return [self.ledger.read(answer) if isinstance(answer, int) else answer for answer in answers]
 
-    def _take(self, request: RunRequest, institution: str, batch: int) -> bytes | str:
-        """Check, decide and reserve; return the record made of it, or the id of a run that is known already."""
+    def _take(self, request: RunRequest, institution: str, batch: int) -> bytes | int:
+        """Check, decide and reserve; return the record made of it, or the number of the last one where it is known."""
         digest = request.digest
         known = self.runs.rows.get(request.run)
         if known is not None and known.request == digest:
-            return request.run
+            return known.said
         offer = self._offers.get(request.procedure)
         parameters: Point = {} if offer is None else offer.spec.complete(request.parameters)
         if known is not None:
@@ -199,8 +202,9 @@ class Site:
             request.procedure, offer.spec.version, parameters, amount.micro, amount.unit,
             self._clock.now() + QUEUE_S + 2 * offer.time_limit_s, reasons,
         )  # fmt: skip
+        raw = self.ledger.append(accepted).raw
         self._queue.append(request.run)
-        return self.ledger.append(accepted).raw
+        return raw
 
     def _refuse(
         self, request: "RunRequest | RunRow", digest: str, batch: int, code: str, reasons: Sequence[Reason]
@@ -240,8 +244,9 @@ class Site:
                 raise Expired(f"The agreement '{self.agreement.name}' is not in its term.")
             payload = unseal(envelope, PublicKey.parse(institution.key), kind)
             try:
+                payload.decode()  # all of it, since it is kept as text; what is read of it may be only a part
                 batch = (_read_run_batch if kind == RUN_BATCH else _read_cancel_batch)(payload)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise Denied(f"The batch is not readable: {error}.") from error
             if batch.audience != self.name:
                 raise Denied(f"The batch is for '{batch.audience[:60]}', not for '{self.name}'.")
@@ -258,58 +263,88 @@ class Site:
     # ---- it runs ---------------------------------------------------------------------------------------------
 
     async def _advance(self) -> None:
-        """Start what can start, make everything so far durable, then hand over what was started."""
+        """Start what can start, make everything so far durable, then hand over what was started.
+
+        Who calls it may be cancelled meanwhile, but not this: the runs that it starts may be anybody's.
+        """
         starting: list[RunRow] = []
         rooms: dict[str, int] = {}
         while self._queue:
             row = self.runs.rows[self._queue[0]]
+            if row.state != "accepted":
+                self._queue.popleft()
+                continue
             room = rooms.get(row.procedure)
             if room is None:
-                room = self._executor.room(row.procedure) - self._launching.get(row.procedure, 0)
+                room = self._executor.room(row.procedure) - len(self._launching[row.procedure])
             if room <= 0:
                 break
             rooms[row.procedure] = room - 1
             self._queue.popleft()
             self.ledger.append(RunStarted(row.run, self._executor.name))
             starting.append(row)
-        with self._counted(starting):
-            await self.ledger.sync()
-            if starting:
-                jobs = [
-                    self._offers[row.procedure].job(row.run, row.parameters, self._run_directory(row.run))
-                    for row in starting
-                ]
-                await self._executor.submit(jobs)
-
-    @contextmanager
-    def _counted(self, starting: Sequence[RunRow]) -> Generator[None]:
-        """Count runs that were started but not yet handed over, so that nobody else gives away their room."""
-        counted = self._launching
         for row in starting:
-            counted[row.procedure] = counted.get(row.procedure, 0) + 1
+            self._launching[row.procedure].add(row.run)  # so that nobody else gives away its room
         try:
-            yield
+            with anyio.CancelScope(shield=True):
+                await self.ledger.sync()
+                if starting and self._is_serving:  # else they are settled when the site opens again
+                    await self._hand_over(starting)
         finally:
             for row in starting:
-                counted[row.procedure] -= 1
+                self._launching[row.procedure].discard(row.run)
+
+    async def _hand_over(self, starting: Sequence[RunRow]) -> None:
+        """Give the executor what was started, but for what was asked to end before it came to that."""
+        stopped = [row for row in starting if row.run in self._stopping]
+        for row in stopped:
+            self._stopping.discard(row.run)
+            self._end(row, JobEnd(row.run, "cancelled", message="cancelled before it started"), is_unused=True)
+        going = [row for row in starting if row.run in self.runs.live]
+        failed: list[RunRow] = []
+        try:
+            await self._executor.submit([self._job(row) for row in going])
+        except ExecutorError as error:
+            failed = [row for row in going if row.run in self.runs.live]
+            for row in failed:
+                self._end(row, JobEnd(row.run, "failed", 0.0, {}, {}, "facility", True, error.message))
+        for row in going:
+            if row.run in self._stopping:  # asked while the executor was taking it
+                self._stopping.discard(row.run)
+                await self._executor.cancel(row.run)
+        if stopped or failed:
+            await self.ledger.sync()
+
+    async def _serve(self) -> None:
+        try:
+            await self._executor.serve(self._job_ended)
+        finally:
+            self._is_serving = False
 
     async def _job_ended(self, ends: Sequence[JobEnd]) -> None:
         for end in ends:
             datasets: tuple[Dataset, ...] = ()
             if end.files:
-                datasets = await self._clock.blocking(lambda end=end: self._keep(end.files))
+                end, datasets = await self._clock.blocking(lambda end=end: self._keep(end))
             row = self.runs.live.get(end.run)
             if row is not None:  # else it was given up at its deadline meanwhile
                 self._end(row, end, datasets)
         await self._advance()
 
-    def _keep(self, files: Mapping[str, str]) -> tuple[Dataset, ...]:
-        return tuple(self.datasets.put(Path(path), name) for name, path in files.items())
+    def _keep(self, end: JobEnd) -> tuple[JobEnd, tuple[Dataset, ...]]:
+        """Keep the files of a run as datasets; a run whose files cannot be kept failed."""
+        try:
+            return end, tuple(self.datasets.put(Path(path), name) for name, path in end.files.items())
+        except OSError as error:
+            return _useless(end, f"a file of it cannot be kept: {error}"), ()
 
-    def _end(self, row: RunRow, end: JobEnd, datasets: tuple[Dataset, ...] = ()) -> None:
+    def _end(self, row: RunRow, end: JobEnd, datasets: tuple[Dataset, ...] = (), *, is_unused: bool = False) -> None:
         """Write down how a run ended and settle its charge, in one record."""
-        offer = self._offers.get(row.procedure)
-        is_charged = end.outcome != "lost" and end.fault != "facility" and row.state == "started"
+        offer = self._offer(row)
+        if end.outcome == "succeeded" and offer is not None and (problem := offer.problem(end.outputs)):
+            end, datasets = _useless(end, problem), ()
+        is_free = is_unused or end.outcome == "lost" or end.fault == "facility"
+        is_charged = row.state == "started" and not is_free
         charge = offer.charge(end.seconds) if is_charged and offer is not None else 0
         ended = RunEnded(
             run=row.run,
@@ -339,51 +374,46 @@ class Site:
                 await self._executor.cancel(row.run)
             for row in late:
                 if row.run in self.runs.live:
-                    self._withdraw(row.run)
                     self._end(row, JobEnd(row.run, "lost", retryable=True, message="no word of it by its deadline"))
-            if late:
+            if late or self._queue:
                 await self._advance()
 
     async def _recover(self) -> None:
         """Write down that the site opened; queue what was accepted, settle what was running."""
         agreement = self.agreement.digest
-        self.ledger.append(
-            SiteOpened(self.name, self._key.name, self._key.public.text, agreement, renkei.__version__)
-        )
+        self.ledger.append(SiteOpened(self.name, self._key.name, self._key.public.text, agreement, renkei.__version__))
         self._grant()
         started: list[RunRow] = []
         for row in list(self.runs.live.values()):
-            if row.procedure not in self._offers:
-                message = f"the site no longer offers '{row.procedure}'"
+            if self._offer(row) is None:
+                message = f"the site no longer offers '{row.procedure}' {row.version}"
                 self._end(row, JobEnd(row.run, "failed", fault="facility", retryable=True, message=message))
             elif row.state == "accepted":
                 self._queue.append(row.run)
             else:
                 started.append(row)
-        jobs = [
-            self._offers[row.procedure].job(row.run, row.parameters, self._run_directory(row.run))
-            for row in started
-        ]
-        for end in await self._executor.settle(jobs):
-            datasets = self._keep(end.files) if end.files else ()
-            self._end(self.runs.live[end.run], end, datasets)
+        for end in await self._executor.settle([self._job(row) for row in started]):
+            self._end(self.runs.live[end.run], *self._keep(end))
         await self.ledger.sync()
 
     def _grant(self) -> None:
         """Bring the books to what the site's file says that teams may use; spent and reserved stay as they are."""
-        for team, amount in self._allocations:
-            row = self.books.rows.get(f"{team} {amount.unit}")
+        wanted = {(row.team, row.unit): 0 for row in self.books.rows.values()}
+        wanted |= {(team, amount.unit): amount.micro for team, amount in self._allocations}
+        for (team, unit), micro in wanted.items():
+            row = self.books.rows.get(f"{team} {unit}")
             granted, available = (-row.granted, row.available) if row else (0, 0)
-            more = max(amount.micro - granted, -available)
+            more = max(micro - granted, -available)
             if more:
-                self.ledger.append(AllocationGranted(team, more, amount.unit, "site file"))
+                self.ledger.append(AllocationGranted(team, more, unit, "site file"))
 
-    def _withdraw(self, run: str) -> None:
-        if run in self._queue:
-            self._queue.remove(run)
+    def _offer(self, row: RunRow) -> Offered | None:
+        """Return what a run was accepted for, if that is still on offer."""
+        offer = self._offers.get(row.procedure)
+        return offer if offer is not None and offer.spec.version == row.version else None
 
-    def _run_directory(self, run: str) -> str:
-        return f"{self._runs_directory}/{run}"
+    def _job(self, row: RunRow) -> Job:
+        return self._offers[row.procedure].job(row.run, row.parameters, f"{self._runs_directory}/{row.run}")
 
     # ---- people decide ---------------------------------------------------------------------------------------
 
@@ -401,11 +431,14 @@ class Site:
         self._decided.add(run)
         verb = "approved" if approved else "denied"
         reason = Reason(f"person.{verb}", f"{verb} by {by}" + (f": {note}" if note else ""), "site")
-        offer = self._offers.get(row.procedure)
-        if approved and offer is not None:
-            self._accept(row, row.request, row.batch, row.institution, offer, row.parameters, (reason,))
-        else:
+        offer = self._offer(row)
+        if not approved:
             self._refuse(row, row.request, row.batch, "denied", [reason])
+        elif offer is None:
+            gone = Reason("procedure.unknown", f"this site no longer offers '{row.procedure}' {row.version}", "site")
+            self._refuse(row, row.request, row.batch, "invalid", [reason, gone])
+        else:
+            self._accept(row, row.request, row.batch, row.institution, offer, row.parameters, (reason,))
         await self._advance()
         return self.runs.rows[run].state
 
@@ -415,24 +448,30 @@ class Site:
         for run in batch.runs:
             row = self.runs.rows.get(run)
             if row is not None and self.agreement.may_sign_for(batch.institution, row.team):
-                await self.cancel_run(run, batch.by or batch.institution)
+                await self._cancel(row, batch.by or batch.institution)
         await self._advance()
 
     async def cancel_run(self, run: str, by: str) -> None:
         """Cancel one run, in the name of whoever asks: at once if it waits, through its executor if it runs."""
         row = self.runs.rows.get(run)
-        if row is None or row.state not in ("accepted", "started", "parked"):
+        if row is not None:
+            await self._cancel(row, by)
+        await self._advance()
+
+    async def _cancel(self, row: RunRow, by: str) -> None:
+        run = row.run
+        if row.state not in ("accepted", "started", "parked"):
             return
         self.ledger.append(CancelAsked(run, by))
         if row.state == "parked":
             self._decided.add(run)
             self._refuse(row, row.request, row.batch, "cancelled", [Reason("run.cancelled", f"cancelled by {by}")])
-        elif row.state == "started":
-            await self._executor.cancel(run)
-        else:
-            self._withdraw(run)
+        elif row.state == "accepted":
             self._end(row, JobEnd(run, "cancelled", message=f"cancelled by {by} before it started"))
-        await self.ledger.sync()
+        elif run in self._launching[row.procedure]:
+            self._stopping.add(run)
+        else:
+            await self._executor.cancel(run)
 
     # ---- everybody learns ------------------------------------------------------------------------------------
 
@@ -445,9 +484,10 @@ class Site:
 
     async def find(self, runs: Sequence[str]) -> list[bytes | None]:
         """See `SiteHandle.find`."""
-        await self.ledger.sync()
         rows = [self.runs.rows.get(run) for run in runs]
-        return [None if row is None else self.ledger.read(row.said) for row in rows]
+        last = [None if row is None else row.said for row in rows]  # now: what comes meanwhile is not durable yet
+        await self.ledger.sync()
+        return [None if seq is None else self.ledger.read(seq) for seq in last]
 
     @asynccontextmanager
     async def follow(self, campaign: str) -> AsyncGenerator[AsyncIterator[Reports]]:
@@ -458,6 +498,8 @@ class Site:
             yield feed.reports()
         finally:
             self._feeds[campaign].remove(feed)
+            if not self._feeds[campaign]:
+                del self._feeds[campaign]
 
     async def checkpoint(self) -> str:
         """See `SiteHandle.checkpoint`."""
@@ -471,6 +513,8 @@ class Site:
         by_campaign: dict[str, list[bytes]] = {}
         for record in records:
             body = record.body
+            if isinstance(body, RunRefused) and body.code == "conflict":
+                continue  # nothing to the campaign whose run it is
             if isinstance(body, RunEnded) or (isinstance(body, RunAccepted | RunRefused) and body.run in self._decided):
                 by_campaign.setdefault(self.runs.rows[body.run].campaign, []).append(record.raw)
                 self._decided.discard(body.run)
@@ -498,3 +542,7 @@ class _Feed:
             if waiting:
                 yield waiting
 
+
+def _useless(end: JobEnd, message: str) -> JobEnd:
+    """Return the end of a run that ended well, but whose results cannot be used."""
+    return JobEnd(end.run, "failed", end.seconds, {}, {}, "facility", True, message, end.evidence)

@@ -9,6 +9,7 @@ from renkei.home._home import Home
 from renkei.home._session import Session
 from renkei.model.agreement import AgreementSite, Institution, Party, Team
 from renkei.model.agreement_text import OPEN_RESEARCH, new_agreement_text
+from renkei.model.campaign import Campaign
 from renkei.model.campaign_file import parse_campaign
 from renkei.model.rule import Rule
 
@@ -159,3 +160,28 @@ def drive(home: Home, text: str, folder: Path) -> None:
                 await session.drive(await session.begin(file, folder))
 
     anyio.run(main)
+
+
+SEARCH = """
+[campaign]
+name = "{name}"
+stop = {{ trials = 100 }}
+[space]
+x = {{ type = "real", low = 0.0, high = 1.0 }}
+[[objective]]
+output = "y"
+goal = "minimize"
+{more}
+[[source]]
+procedure = "lab.measure"
+[planner]
+name = "random"
+"""
+
+
+def search(name: str = "search", more: str = "", space: str = "") -> Campaign:
+    """Return a small campaign of one objective, without sites: what it observes is told by hand."""
+    text = SEARCH.format(name=name, more=more)
+    if space:
+        text = text.replace('x = { type = "real", low = 0.0, high = 1.0 }', space)
+    return parse_campaign(text).resolved()
