@@ -1,0 +1,162 @@
+"""Reading pages of the documentation, and doing what they say.
+
+A fenced block with a title is a file: ```toml title="campaign.toml". A block of ```console is run line by line: what
+follows `$ ` is typed, the rest is what it prints. `exit=N` says with what its last command exits, if not with 0.
+A block that is marked `fragment` shows a part of a file, `untested` what cannot be done in a test.
+
+Output is compared loosely: `...` stands for anything, a number for any number, a blank for any blanks.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Timer
+from types import TracebackType
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+_BLOCK = re.compile(r"^```(\S*)[ ]?([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_MARK = "\x1e"
+_LIMIT_S = 120.0
+_NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block of a page; `line` is where it begins."""
+
+    language: str
+    words: str
+    text: str
+    line: int
+
+    @property
+    def title(self) -> str:
+        found = re.search(r'title="([^"]+)"', self.words)
+        return found[1] if found else ""
+
+    @property
+    def exit_code(self) -> int:
+        found = re.search(r"\bexit=(\d+)", self.words)
+        return int(found[1]) if found else 0
+
+    @property
+    def is_run(self) -> bool:
+        return self.language == "console" and "untested" not in self.words
+
+    @property
+    def is_shown_only(self) -> bool:
+        return self.language in ("text", "") or bool({"fragment", "untested"} & set(self.words.split()))
+
+    def commands(self) -> list[tuple[str, str]]:
+        """Return (what is typed, what it prints) of a console block."""
+        found: list[tuple[str, str]] = []
+        for part in re.split(r"^\$ ", self.text, flags=re.MULTILINE)[1:]:
+            lines = part.split("\n")
+            typed = [lines.pop(0)]
+            while lines and (typed[-1].endswith("\\") or lines[0].startswith("> ")):
+                typed.append(lines.pop(0).removeprefix("> "))
+            found.append(("\n".join(typed), "\n".join(lines).strip()))
+        return found
+
+
+def blocks_of(path: Path) -> list[Block]:
+    """Return the fenced blocks of a page."""
+    text = path.read_text("utf-8")
+    return [Block(m[1], m[2], m[3], text.count("\n", 0, m.start()) + 1) for m in _BLOCK.finditer(text)]
+
+
+def pattern_of(expected: str) -> str:
+    """Return the regular expression that what is shown on a page stands for."""
+    parts: list[str] = []
+    for token in re.findall(rf"\.\.\.|\s+|(?<![\w.]){_NUMBER}|\S", expected):
+        if token == "...":
+            parts.append(r".*?")
+        elif token.isspace():
+            parts.append(r"\s+")
+        else:
+            parts.append(_NUMBER if re.fullmatch(_NUMBER, token) else re.escape(token))
+    return re.sub(r"(?:\\s\+)?\.\*\?(?:\\s\+)?", ".*?", "".join(parts))
+
+
+class Shell:
+    """A shell in a folder of its own, in which a page is done from top to bottom."""
+
+    def __init__(self, folder: Path, path: tuple[Path, ...] = ()) -> None:
+        self.folder = folder
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RENKEI_")}
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment["TZ"] = "UTC"
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, path))
+        self._process = subprocess.Popen(
+            ["bash", "--norc"],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> "Shell":
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._kill()
+        self._process.communicate()
+
+    def do(self, page: Path, most: int | None = None) -> None:
+        """Write every file of a page and run every command, in order; compare what each prints."""
+        for block in blocks_of(page)[:most]:
+            where = f"{page.relative_to(ROOT)}:{block.line}"
+            if block.title:
+                file = self.folder / block.title
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(block.text, "utf-8")
+                if block.text.startswith("#!"):
+                    file.chmod(0o755)
+            elif block.is_run:
+                self._check(block, where)
+            else:
+                assert block.is_shown_only, f"{where}: a block of {block.language} that nothing is done with"
+
+    def _check(self, block: Block, where: str) -> None:
+        commands = block.commands()
+        for i, (typed, expected) in enumerate(commands):
+            code, printed = self.run(typed)
+            wanted = block.exit_code if i == len(commands) - 1 else 0
+            assert code == wanted, f"{where}: {typed!r} exits with {code}, not {wanted}:\n{printed}"
+            if expected:
+                is_right = re.fullmatch(pattern_of(expected), printed.strip(), re.DOTALL)
+                assert is_right, f"{where}: {typed!r} prints\n{printed}\nand not\n{expected}"
+
+    def run(self, command: str) -> tuple[int, str]:
+        """Run one command; return its exit code and what it printed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        alarm = Timer(_LIMIT_S, self._kill)
+        alarm.start()
+        try:
+            text = f"{{ {command}\n}} < /dev/null\nprintf '{_MARK}%s{_MARK}' $?\n"
+            self._process.stdin.write(text.encode())
+            self._process.stdin.flush()
+            read = b""
+            while read.count(_MARK.encode()) < 2:
+                more = os.read(self._process.stdout.fileno(), 65536)
+                assert more, f"{command!r} ended the shell, or took longer than {_LIMIT_S:g} s:\n{read.decode()}"
+                read += more
+        finally:
+            alarm.cancel()
+        printed, code, _ = read.decode().split(_MARK)
+        return int(code), printed
+
+    def _kill(self) -> None:
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
