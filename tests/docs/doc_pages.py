@@ -4,7 +4,8 @@ A fenced block with a title is a file: ```toml title="campaign.toml". A block of
 follows `$ ` is typed, the rest is what it prints. `exit=N` says with what its last command exits, if not with 0.
 A block that is marked `fragment` shows a part of a file, `untested` what cannot be done in a test.
 
-Output is compared loosely: `...` stands for anything, a number for any number, a blank for any blanks.
+Output is compared loosely: `...` stands for anything (so does the beginning of an id with `...` after it), a number for
+any number, a blank for any blanks.
 """
 
 import os
@@ -74,8 +75,8 @@ def blocks_of(path: Path) -> list[Block]:
 def pattern_of(expected: str) -> str:
     """Return the regular expression that what is shown on a page stands for."""
     parts: list[str] = []
-    for token in re.findall(rf"\.\.\.|\s+|(?<![\w.]){_NUMBER}|\S", expected):
-        if token == "...":
+    for token in re.findall(rf"[0-9a-f]{{8}}(?:-[0-9a-f]{{4}})?-\.\.\.|\.\.\.|\s+|(?<![\w.]){_NUMBER}|\S", expected):
+        if token.endswith("..."):
             parts.append(r".*?")
         elif token.isspace():
             parts.append(r"\s+")

@@ -5,6 +5,7 @@ sentence on stderr and what to do next; with `--json` it is one JSON object ther
 nothing else. Each noun's module is imported when one of its verbs is used, so that `renkei --help` starts at once.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -68,6 +69,9 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if args is None else args)
     words = [word for word in given if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a sign gets "?" and not an error
+            stream.reconfigure(errors="replace")
     try:
         code = root.main(words, prog_name="renkei", standalone_mode=False)
         sys.stdout.flush()

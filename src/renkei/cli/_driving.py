@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 from rich.console import Console
 
+from renkei.cli._asking import person
 from renkei.cli._errors import missing
 from renkei.cli._found import found, is_sound
 from renkei.cli._options import DEFAULT_HOME
@@ -29,6 +30,19 @@ class Interrupts:
 
     n: int = 0
     last: int = 0
+
+
+def require_sources(file: Campaign) -> None:
+    """Check that a campaign says what its trials run.
+
+    Raises:
+        UsageError: It does not: its trials are asked for and told in Python.
+    """
+    if not file.sources:
+        raise UsageError(
+            f"Campaign '{file.name}' has no source: nothing says what its trials run.",
+            "Add a table [[source]] that names a procedure, or drive the campaign from Python with ask and tell.",
+        )
 
 
 def sites_for(file: Campaign, home: Home) -> list[str]:
@@ -91,7 +105,7 @@ async def _drive(home: Home, names: list[str], start: Start, console: Console, i
                 tasks.start_soon(progress.show, console)
                 await session.drive(driven)
                 tasks.cancel_scope.cancel()
-        if interrupts.n or not console.is_terminal:
+        if (interrupts.n or not console.is_terminal) and progress.line() != progress.said:
             console.print(progress.line(), soft_wrap=True)
     return driven
 
@@ -107,7 +121,7 @@ async def obey_signals(
                 everything.cancel()
                 return
             for runner in (runner for driven in drives for runner in (driven.runner, *driven.baselines)):
-                runner.stop("stopped by a person" if number == signal.SIGINT else "stopped by SIGTERM")
+                runner.stop(f"stopped by {person(None)}" if number == signal.SIGINT else "stopped by SIGTERM")
             console.print("Stopping: runs are being cancelled. Again to leave at once.")
 
 

@@ -2,18 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import anyio
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from renkei.campaign import Runner, TrialRow
-from renkei.campaign._state import OPEN
-from renkei.cli._output import amount, columns, count, duration, plain, point, value
+from renkei.cli._at_sites import AtSite, SiteTable, amounts, at_sites
+from renkei.cli._output import amount, count, duration, plain, point, value
 from renkei.clock import Clock
 from renkei.errors import UsageError
 from renkei.home._session import Drive
@@ -22,29 +21,8 @@ from renkei.planning.pareto import Yardstick
 
 FRAME_S = 0.25
 """How often the live view is drawn."""
-ROOMY = 90
-"""From this many columns on, sites are shown with all that is known of them."""
 LINE_S = 10.0
 """How often a line is printed where there is no terminal, besides one for every new best trial."""
-
-
-@dataclass(slots=True)
-class _AtSite:
-    states: Counter[str] = field(default_factory=Counter[str])
-    reserved: Counter[str] = field(default_factory=Counter[str])
-    charged: Counter[str] = field(default_factory=Counter[str])
-
-    @property
-    def n_at_work(self) -> int:
-        return self.states["requested"] + self.states["accepted"]
-
-    @property
-    def n_done(self) -> int:
-        return self.states["succeeded"] + self.states["infeasible"]
-
-    @property
-    def n_faults(self) -> int:
-        return self.states["failed"] + self.states["lost"]
 
 
 class Progress:
@@ -60,6 +38,8 @@ class Progress:
         self._n_compared, self._verdict = -1, ""
         self._line_at = self._began - LINE_S
         self._line_best: str = ""
+        self.said = ""
+        """The line that `next_line` gave last."""
 
     async def show(self, console: Console) -> None:
         """Show it until cancelled."""
@@ -81,13 +61,14 @@ class Progress:
         if now - self._line_at < (1.0 if best != self._line_best else LINE_S):
             return ""
         self._line_at, self._line_best = now, best
-        return self.line()
+        self.said = self.line()
+        return self.said
 
     def line(self) -> str:
         """Return where the campaign stands, on one line."""
         runner = self.drive.runner
-        sites = _sites(runner)
-        charged = _amounts(sum((site.charged for site in sites.values()), Counter[str]()))
+        sites = at_sites(runner)
+        charged = amounts(sum((site.charged for site in sites.values()), Counter[str]()))
         parts = [self._trials(runner), f"best {self._best(runner) or 'not yet'}"]
         parts.append(f"{count(sum(site.n_at_work for site in sites.values()), 'run')} at work")
         return f"{runner.campaign.name}: {', '.join(parts)}{f', charged {charged}' if charged else ''}"
@@ -112,7 +93,7 @@ class Progress:
             status = campaign.status.row
             active_s = status.active_s + max(0.0, self._clock.now() - status.session_at)
             grid.add_row("time", _bar(active_s, stop.wall_s, f"{duration(active_s)} of {duration(stop.wall_s)}"))
-        sites = _sites(runner)
+        sites = at_sites(runner)
         spent = sum((site.charged + site.reserved for site in sites.values()), Counter[str]())
         for limit in stop.cost:
             text = f"{amount(spent[limit.unit], limit.unit)} of {limit}"
@@ -124,9 +105,9 @@ class Progress:
         if verdict := self._acceleration():
             grid.add_row("acceleration", verdict)
         notes = [f"{name}: {note}" for name, site in sites.items() if (note := self._note(runner, name, site))]
-        return Group(head, grid, Text(), _SiteTable(runner, sites), *(Text(note) for note in notes))
+        return Group(head, grid, Text(), SiteTable(runner, sites), *(Text(note) for note in notes))
 
-    def _note(self, runner: Runner, name: str, site: _AtSite) -> str:
+    def _note(self, runner: Runner, name: str, site: AtSite) -> str:
         if n := site.states["parked"]:
             return f"{count(n, 'run')} to be approved by a person: renkei run list --state parked"
         routes = [route for route in runner.broker.routes if route.site == name]
@@ -180,43 +161,6 @@ def _ended(runner: Runner) -> list[TrialRow]:
 
 def _steps(rows: Iterable[TrialRow], yardstick: Yardstick) -> list[Step]:
     return [Step(yardstick.loss(row.outputs) if row.state == "observed" else None) for row in rows]
-
-
-def _sites(runner: Runner) -> dict[str, _AtSite]:
-    """Return what each site did and does for a campaign, by the campaign's own run table."""
-    sites = {route.site: _AtSite() for route in runner.broker.routes}
-    for run in runner.campaign.runs.rows.values():
-        site = sites.setdefault(run.site, _AtSite())
-        site.states[run.state] += 1
-        if run.state in OPEN:
-            site.reserved[run.unit] += run.micro
-        elif run.state != "refused":
-            site.charged[run.unit] += run.micro
-    return sites
-
-
-@dataclass(frozen=True, slots=True)
-class _SiteTable:
-    """What sites do for a campaign; leaves out what a narrow screen has no room for."""
-
-    runner: Runner
-    sites: dict[str, _AtSite]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        is_roomy = options.max_width >= ROOMY
-        more = (">a run takes", ">reserved") if is_roomy else ()
-        table = columns("site", ">at work", ">done", ">failed", *more, ">charged")
-        for name, site in self.sites.items():
-            routes = [route for route in self.runner.broker.routes if route.site == name]
-            times = [route.run_s for route in routes if route.run_s is not None]
-            details = (duration(min(times)) if times else "", _amounts(site.reserved)) if is_roomy else ()
-            numbers = (f"{n:,}" for n in (site.n_at_work, site.n_done, site.n_faults))
-            table.add_row(name, *numbers, *details, _amounts(site.charged))
-        yield table
-
-
-def _amounts(by_unit: Counter[str]) -> str:
-    return ", ".join(amount(micro, unit) for unit, micro in by_unit.items() if unit and micro)
 
 
 def _bar(done: float, total: float, text: str) -> Table:

@@ -7,7 +7,7 @@ import typer
 
 from renkei.campaign import Status, StatusRow, TrialRow, best_of
 from renkei.cli._asking import ask, person
-from renkei.cli._driving import drive
+from renkei.cli._driving import drive, require_sources
 from renkei.cli._found import found
 from renkei.cli._lazy import new_app
 from renkei.cli._options import DEFAULT_HOME, CampaignArgument, HomeOption, JsonOption, existing
@@ -38,6 +38,7 @@ def run_campaign(
     sites refused every run.
     """
     place, campaign = Home(home), load_campaign(file)
+    require_sources(campaign)
     place.require_new(campaign.name)
     if campaign.sites:
         check_embedded(campaign, place.path)
@@ -58,6 +59,7 @@ def resume_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_
     """
     place = Home(home)
     campaign = place.campaign(name)
+    require_sources(campaign)
     raise typer.Exit(drive(place, lambda: None, campaign, lambda session: session.resume(name), as_json))
 
 

@@ -16,7 +16,7 @@ Bar = tuple[int, float, float, str]
 def draw_sites(view: CampaignView) -> str:
     """Return when which site worked on what; empty when nothing worked yet."""
     start = view.status.opened_at
-    bands = [(site, _lanes(site, start)) for site in view.sites]
+    bands = [(site, lanes(site, start)) for site in view.sites]
     bars = [bar for _, band in bands for bar in band]
     if not bars:
         return ""
@@ -52,7 +52,7 @@ def _title(view: CampaignView, site: SiteView) -> str:
     return words.shortened(f"{site.name}  ·  {name}" if name and name != site.name else site.name, 70)
 
 
-def _lanes(site: SiteView, start: float) -> list[Bar]:
+def lanes(site: SiteView, start: float) -> list[Bar]:
     """Return the bars of a site; runs that worked at the same time are in different lanes."""
     worked: list[tuple[float, float, str]] = []
     mine: Sequence[Run] = site.runs

@@ -105,7 +105,7 @@ def _facts(view: CampaignView, acceleration: Accelerations, audits: list[LedgerA
         "charges": charge_lines(view),
         "decisions": decisions[:DECISIONS_MAX],
         "n_decisions_left_out": max(0, len(decisions) - DECISIONS_MAX),
-        "audits": [(audit, _relative(view, audit.path)) for audit in audits],
+        "audits": [(audit, relative(view, audit.path)) for audit in audits],
         "is_sound": all(audit.verified for audit in audits),
         "seen": [_seen(at, seen.site, seen.note) for at, seen in view.history.seen],
         "note": list(view.history.notes.values())[-1] if view.history.notes else "",
@@ -184,7 +184,7 @@ def _seen(at: float, site: str, note: str) -> dict[str, str]:
     return {"at": words.moment(at), "site": site, "size": f"{head.size:,}", "root": head.root.hex()}
 
 
-def _relative(view: CampaignView, path: Path | None) -> str:
+def relative(view: CampaignView, path: Path | None) -> str:
     """Return where a ledger lies, below the home where it does."""
     if path is None:
         return ""

@@ -32,6 +32,7 @@ WRONG_FILES: list[tuple[Callable[[str], str], int, str]] = [
     (lambda text: text.replace('"sobol"', '"sobel"'), 2, "Did you mean 'sobol'?"),
     (lambda text: text.replace('"sobol"', '"sobol"\noptions = { speed = 9 }'), 2, "does not take these options"),
     (lambda text: text[: text.index("[sites")], 2, "There is no site"),
+    (lambda text: text.replace('[[source]]\nprocedure = "lab.cast"\n', ""), 2, "has no source"),
     (lambda text: text.replace("lab.cast", 'lab.cast"\nsites = ["kyoto"]\n#'), 2, "found 'kyoto'"),
 ]
 

@@ -9,6 +9,7 @@ import pytest
 from cli_example import Ended, Renkei
 
 from renkei.ledger import LedgerReader
+from renkei.trust.keys import Key
 
 
 def test_a_campaign_ends_with_its_summary_alone_on_stdout(ended: Ended) -> None:
@@ -65,6 +66,7 @@ def test_a_site_shows_offers_books_and_policies(renkei: Renkei, ended: Ended) ->
     assert record["policies"] == ["site.agreement-allows"]
     assert sum(record["runs"].values()) == 6
     assert renkei("site", "list", "--home", ended.home, "--json").records[0]["site"] == "osaka"
+    assert "6 succeeded" in renkei("site", "list", "--home", ended.home).out
 
 
 def test_a_procedure_shows_units_bounds_defaults_and_who_offers_it(renkei: Renkei, ended: Ended) -> None:
@@ -85,6 +87,7 @@ def test_a_dataset_is_fetched_and_never_overwrites(renkei: Renkei, ended: Ended,
     fetch = ("dataset", "fetch", kept[0]["digest"][:12], "-o", target, "--home", ended.home)
     assert renkei(*fetch).code == 0
     assert target.read_text().endswith(" 3")
+    assert kept[0]["digest"][:16] in renkei("dataset", "list", "--home", ended.home).out
     again = renkei(*fetch)
     assert (again.code, "exists already" in again.err) == (2, True)
 
@@ -102,6 +105,19 @@ def test_a_ledger_is_verified_by_its_own_key_an_agreement_or_a_given_key(
     (tmp_path / "public").write_text(finding["key"] + "\n")
     assert renkei("ledger", "verify", ledger, "--key", tmp_path / "public").code == 0
     assert renkei("ledger", "verify", ended.home / "campaigns/cast/ledger.db", "--agreement", agreement).code == 0
+
+
+def test_a_ledger_that_somebody_else_signed_is_not_sound(renkei: Renkei, ended: Ended, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text(Key.generate("other").public.text)
+    said = renkei("ledger", "verify", ended.home / "sites/osaka/ledger.db", "--key", tmp_path / "other")
+    assert said.code == 1
+    assert "NO" in said.out
+    assert "signature" in said.err
+    wrong = renkei("ledger", "verify", ended.home / "sites/osaka/ledger.db", "--key", tmp_path / "nothing")
+    assert (wrong.code, "is no public key" in wrong.err) == (2, True)
+    assert renkei("agreement", "new", tmp_path / "a.toml").code == 0
+    outside = renkei("ledger", "verify", ended.home / "campaigns/cast/ledger.db", "--agreement", tmp_path / "a.toml")
+    assert (outside.code, "No institution of agreement 'a'" in outside.err) == (3, True)
 
 
 def test_a_changed_record_is_named(renkei: Renkei, ended: Ended, tmp_path: Path) -> None:
