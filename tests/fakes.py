@@ -173,6 +173,7 @@ TEAMS = {"fusion": ("us-lab", "jp-lab"), "quantum": ("jp-lab",)}
 SITES = {"us-site": "us-lab", "jp-site": "jp-lab"}
 
 
+@lru_cache(maxsize=32)
 def agreement(*rules: Rule, ends: date = date(2030, 12, 31), **teams: tuple[str, ...]) -> Agreement:
     """Return an agreement of two parties; `rules` stand beside the one that allows open research."""
     text = new_agreement_text(
@@ -351,9 +352,7 @@ async def routes_to(file: CampaignFile, sites: Iterable[SiteHandle]) -> list[Rou
                     price = Quantity.of(offer.per_run + offer.per_hour * offer.time_limit_s / 3600, offer.charge_unit)
                     available = round(described.available.get(offer.charge_unit, 0.0) * MICRO)
                     binding = Binding(file, source, offers)
-                    routes.append(
-                        Route(handle.name, offers, binding, offer.slots, price.micro, price.unit, available)
-                    )
+                    routes.append(Route(handle.name, offers, binding, offer.slots, price.micro, price.unit, available))
     return routes
 
 

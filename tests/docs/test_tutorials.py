@@ -20,7 +20,9 @@ def test_only_the_installation_is_not_tried() -> None:
     untested = [block for page in TUTORIALS for block in blocks_of(page) if "untested" in block.words]
     assert all(block.commands()[-1][0].startswith("pip install") for block in untested)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    named = [name for block in untested for found in re.findall(r"\[([a-z,]+)\]", block.text) for name in found.split(",")]
+    named = [
+        name for block in untested for found in re.findall(r"\[([a-z,]+)\]", block.text) for name in found.split(",")
+    ]
     assert named
     assert set(named) <= set(extras)
 

@@ -8,7 +8,19 @@ import pytest
 
 import renkei as rk
 
-HEAVY = {"torch", "pandas", "matplotlib", "numpy", "scipy", "jax", "pint", "pydantic", "sqlite3", "cryptography", "rich"}
+HEAVY = {
+    "torch",
+    "pandas",
+    "matplotlib",
+    "numpy",
+    "scipy",
+    "jax",
+    "pint",
+    "pydantic",
+    "sqlite3",
+    "cryptography",
+    "rich",
+}
 
 
 def test_every_exported_name_is_there() -> None:
@@ -63,7 +75,9 @@ def test_asking_and_telling_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 
 def test_a_campaign_file_runs_and_runs_again_to_the_same_summary(tmp_path: Path) -> None:
-    text = CAMPAIGN + '[[source]]\nprocedure = "computing.echo"\n[sites.here]\nprocedures = "renkei.science.computing"\n'
+    text = (
+        CAMPAIGN + '[[source]]\nprocedure = "computing.echo"\n[sites.here]\nprocedures = "renkei.science.computing"\n'
+    )
     (tmp_path / "c.toml").write_text(text.replace('"y"', '"value"'))
     summary = rk.run(tmp_path / "c.toml", home=tmp_path / "home")
     assert summary["state"] == "exhausted"
@@ -74,7 +88,9 @@ def test_a_campaign_file_runs_and_runs_again_to_the_same_summary(tmp_path: Path)
 
 
 def test_what_is_wrong_comes_as_one_error_of_ours(tmp_path: Path) -> None:
-    text = CAMPAIGN + '[[source]]\nprocedure = "computing.ehco"\n[sites.here]\nprocedures = "renkei.science.computing"\n'
+    text = (
+        CAMPAIGN + '[[source]]\nprocedure = "computing.ehco"\n[sites.here]\nprocedures = "renkei.science.computing"\n'
+    )
     (tmp_path / "c.toml").write_text(text)
     with pytest.raises(rk.RenkeiError, match=r"Did you mean 'computing\.echo'"):
         rk.run(tmp_path / "c.toml", home=tmp_path / "home")

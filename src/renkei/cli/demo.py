@@ -22,7 +22,7 @@ from renkei.errors import UsageError
 from renkei.home import Home, Session
 from renkei.home._session import Drive
 
-_NEEDED = ("botorch", "matplotlib", "olymp", "pymatching", "rocrate", "stim", "vmecpp")
+_NEEDED = ("botorch", "matplotlib", "olympus", "pymatching", "rocrate", "stim", "vmecpp")
 
 
 def demo(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:

@@ -17,9 +17,6 @@ from torch import Tensor
 MAX_FIT_ROWS = 256
 """Hyperparameters are fitted to at most so many rows, evenly spread over the history."""
 
-_FEW = 64
-"""Up to so many rows the density may have several peaks, and a second start is cheap."""
-
 _MIN_NOISE = 1e-6
 _LENGTHSCALES = (math.log(0.02), math.log(1e3))
 _NOISES = (math.log(_MIN_NOISE), math.log(4.0))
@@ -64,7 +61,7 @@ def fit(rows: Tensor, values: Tensor, noise: Tensor | None, owner: Tensor) -> Si
     """Return the process that fits one output.
 
     Lengthscales have the log-normal prior of Hvarfner et al. (2024), whose location grows with the number of
-    parameters; a learned noise variance has a log-normal prior around exp(-4). The fit starts from the same places
+    parameters; a learned noise variance has a log-normal prior around exp(-4). The fit starts from the same place
     every time, so it depends on the data alone.
 
     Args:
@@ -72,6 +69,9 @@ def fit(rows: Tensor, values: Tensor, noise: Tensor | None, owner: Tensor) -> Si
         values: What, standardised, n.
         noise: Known variance of each value, n; None learns one for all.
         owner: The parameter of each column, n_columns.
+
+    Raises:
+        ValueError: The fit did not converge.
     """
     n_parameters = int(owner.max()) + 1
     chosen = evenly(len(rows))
@@ -139,20 +139,14 @@ def _most_probable(
         loss.backward()
         return loss.item(), gradient(t)
 
-    bounds = [_LENGTHSCALES] * n_parameters + [_NOISES, (-3.0, 3.0)]
-    mode = prior_mean - prior_variance
-    tries = [
-        minimize(
-            negative_log_density,
-            np.array([start] * n_parameters + [-5.0, 0.0]),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            options={"maxiter": 100},
-        )
-        for start in ((mode, mode + 1.5) if n <= _FEW else (mode,))
-    ]
-    best = min(tries, key=lambda found: found.fun)
+    best = minimize(
+        negative_log_density,
+        np.array([prior_mean - prior_variance] * n_parameters + [-5.0, 0.0]),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[_LENGTHSCALES] * n_parameters + [_NOISES, (-3.0, 3.0)],
+        options={"maxiter": 100},
+    )
     if not np.isfinite(best.fun):
         raise ValueError("the fit of a Gaussian process did not converge")
     theta = torch.from_numpy(best.x)

@@ -10,6 +10,7 @@ from renkei.errors import LedgerError
 from renkei.home._home import Home
 from renkei.report._crate_runs import RUNS_MAX, Described, add_runs, described_runs, url_of
 from renkei.report._crate_tables import write_runs, write_trials
+from renkei.report._optional import require
 from renkei.report._snapshot import copy_ledger
 from renkei.report._verdict import what_was_found
 from renkei.report._view import CampaignView, view_campaign
@@ -28,10 +29,11 @@ def write_crate(home: Home, name: str) -> Path:
     being in runs.csv and the ledgers alone.
 
     Raises:
-        UsageError: There is no such campaign.
+        UsageError: There is no such campaign, or rocrate is not installed.
         ConfigError: Its file has mistakes.
         LedgerError: Its ledger, or a baseline's, cannot be read.
     """
+    require("rocrate")
     view = view_campaign(home, name)
     target = view.directory / "crate"
     with tempfile.TemporaryDirectory(prefix="renkei-crate-", dir=view.directory) as folder:

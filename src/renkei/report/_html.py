@@ -15,6 +15,7 @@ from renkei.report._audit import LedgerAudit, audit_campaign
 from renkei.report._figure_sites import draw_sites
 from renkei.report._figure_space import draw_space
 from renkei.report._figures import draw_progress, draw_trade_offs
+from renkei.report._optional import require
 from renkei.report._tables import (
     DECISIONS_MAX,
     TRIALS_MAX,
@@ -37,10 +38,11 @@ def write_report(home: Home, name: str) -> Path:
     The file loads nothing from anywhere and runs no script. Its ledgers are audited while it is written.
 
     Raises:
-        UsageError: There is no such campaign.
+        UsageError: There is no such campaign, or matplotlib is not installed.
         ConfigError: Its file has mistakes.
         LedgerError: Its ledger, or a baseline's, cannot be read.
     """
+    require("matplotlib")
     view = view_campaign(home, name)
     page = render_report(view, measure_acceleration(view), audit_campaign(view), SystemClock().now())
     path = view.directory / "report.html"

@@ -112,7 +112,7 @@ def test_an_allocation_that_is_spent_refuses_every_run(renkei: Renkei, tmp_path:
     assert "Traceback" not in said.err
 
 
-def test_a_full_disk_stops_a_campaign_that_goes_on_once_there_is_space(tmp_path: Path) -> None:
+def test_a_full_disk_stops_a_campaign_that_goes_on_once_there_is_space(renkei: Renkei, tmp_path: Path) -> None:
     write_campaign(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, hard))  # no file may become longer, as on a full disk
@@ -123,7 +123,7 @@ def test_a_full_disk_stops_a_campaign_that_goes_on_once_there_is_space(tmp_path:
     said = finish(process)
     assert (said.code, "Traceback" in said.err) == (1, False), said.err
     assert "cannot be written" in said.err
-    again = finish(start("campaign", "resume", "cast", "--home", "home", "--json", cwd=tmp_path))
+    again = renkei("campaign", "resume", "cast", "--home", tmp_path / "home", "--json")
     assert (again.code, again.records[0]["state"]) == (0, "exhausted")
 
 

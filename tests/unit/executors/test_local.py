@@ -14,7 +14,7 @@ from renkei.executors.local import LocalExecutor
 
 pytestmark = pytest.mark.anyio
 
-PROCEDURES = '''
+PROCEDURES = """
 import ctypes, os, signal, subprocess, sys, time
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +95,7 @@ def file(x: X) -> Made:
     if x:
         (folder / "p.txt").write_text("x" * int(x))
     return Made(x, Path("p.txt"))
-'''
+"""
 
 
 class Bench:

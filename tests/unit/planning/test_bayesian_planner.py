@@ -79,8 +79,10 @@ def test_hartmann_in_six_dimensions_is_minimised_in_forty_trials():
 
 def test_a_goal_to_maximise_is_maximised():
     planner = BayesianPlanner(LINE, [Objective("f", "maximize")])
-    history = play(planner, LINE, lambda p: {"f": -bowl(0.3)(p)["f"]}, 10)
-    assert max(o.outputs["f"] for o in history) > -1e-3
+    history = play(planner, LINE, lambda p: {"f": -bowl(0.55)(p)["f"]}, 10)
+    best_at = max(history, key=lambda o: o.outputs["f"])
+    assert best_at not in history[:5]
+    assert abs(number(best_at.point, "x") - 0.55) < 0.01
 
 
 def test_mixed_parameters_are_optimised_together():
@@ -122,15 +124,13 @@ def test_the_search_turns_away_from_where_points_do_not_work():
 
     def trial(point: Point) -> Outputs | None:
         x, y, z = (number(point, name) for name in "xyz")
-        if x < 0.55:
-            return None
-        return {"f": (x - 0.8) ** 2 + (y - 0.3) ** 2 + (z - 0.8) ** 2}
+        # What is seen where it works promises ever more towards x = 0, where nothing works.
+        return None if x < 0.55 else {"f": x + (y - 0.3) ** 2 + (z - 0.8) ** 2}
 
     history = play(BayesianPlanner(space, LOW, seed=1), space, trial, 24)
-    failed = [o.outcome == "infeasible" for o in history]
-    assert best(history) < 2e-3
-    assert sum(failed[:5]) >= 1
-    assert sum(failed[5:]) <= 3  # Chance fails in 10 of 19.
+    assert any(o.outcome == "infeasible" for o in history[:5])
+    assert sum(o.outcome == "infeasible" for o in history[5:]) <= 10
+    assert best(history) < 0.6
 
 
 def test_trials_that_do_not_work_lend_no_value_to_their_neighbourhood():
@@ -212,15 +212,6 @@ def test_pending_points_are_not_proposed_again_nor_their_neighbours():
         [point] = planner.ask(1, pending)
         assert all(abs(number(point, "x") - number(p, "x")) > 1e-3 for p in pending)
         pending.append(point)
-
-
-def test_many_pending_points_are_taken_into_account():
-    planner = told(BayesianPlanner(LINE, LOW), bowl(0.5), [0.0, 0.2, 0.4, 0.7, 1.0])
-    [alone] = planner.ask(1)
-    pending = [{"x": i / 39} for i in range(40)]
-    crowd = [p for p in pending if abs(p["x"] - number(alone, "x")) < 0.1]
-    [point] = planner.ask(1, crowd * 8)
-    assert abs(number(point, "x") - number(alone, "x")) > 1e-3
 
 
 def test_a_batch_is_what_single_asks_would_give():
@@ -329,14 +320,3 @@ def test_an_optimum_is_found_through_noise():
     trial = lambda p: {"f": bowl(0.7)(p)["f"] + chance.gauss(0.0, 0.02)}  # noqa: E731
     history = play(BayesianPlanner(LINE, LOW), LINE, trial, 20)
     assert abs(statistics.median(number(o.point, "x") for o in history[-8:]) - 0.7) < 0.12
-
-
-def test_a_long_history_is_planned_with_in_reasonable_time(monkeypatch: pytest.MonkeyPatch):
-    from renkei.planning import _gp, _surrogate
-
-    monkeypatch.setattr(_surrogate, "MAX_ROWS", 40)
-    monkeypatch.setattr(_gp, "MAX_FIT_ROWS", 30)
-    xs = [i / 199 for i in range(200)]
-    planner = told(BayesianPlanner(LINE, LOW), bowl(0.3333), xs)
-    [point] = planner.ask(1)
-    assert abs(number(point, "x") - 0.3333) < 0.02

@@ -1,20 +1,31 @@
 """The tables and drawings of a report: decisions of rules and of people, charges, sites, trade-offs."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
 import pytest
 from homes import CAMPAIGN, joint_home
 
+from renkei.errors import UsageError
 from renkei.home._session import Session
 from renkei.model.campaign_file import parse_campaign
 from renkei.model.quantity import MICRO
 from renkei.model.rule import Rule
 from renkei.model.space import Objective
 from renkei.planning.pareto import Yardstick, pareto_front
-from renkei.report import CampaignView, audit_campaign, measure_acceleration, summarize, view_campaign
+from renkei.report import (
+    CampaignView,
+    audit_campaign,
+    measure_acceleration,
+    summarize,
+    view_campaign,
+    write_crate,
+    write_report,
+)
 from renkei.report import _figure_sites as sites
+from renkei.report import _words as words
 from renkei.report._figure_space import draw_space
 from renkei.report._figures import draw_progress, draw_trade_offs
 from renkei.report._tables import (
@@ -91,7 +102,7 @@ def test_an_allocation_without_limit_is_called_so(view: CampaignView) -> None:
     first, *rest = view.sites
     boundless = replace(first, balances=tuple(_granted(row, 10**9 * MICRO) for row in first.balances))
     line = charge_lines(replace(view, sites=(boundless, *rest)))[0]
-    assert (line.granted, line.available, line.share) == ("no limit", "–", None)
+    assert (line.granted, line.available, line.share) == ("no limit", words.NONE, None)
 
 
 def _granted(row, micro: int):
@@ -135,7 +146,7 @@ def test_runs_at_the_same_time_are_in_different_lanes(view: CampaignView) -> Non
     assert len(bars) == sum(run.worked is not None for run in (*site.runs, *site.baseline_runs))
     for lane in {bar[0] for bar in bars}:
         ends = sorted((begin, end) for at, begin, end, _ in bars if at == lane)
-        assert all(first[1] <= second[0] + 1e-6 for first, second in zip(ends, ends[1:], strict=False))
+        assert all(first[1] <= second[0] + 1e-6 for first, second in pairwise(ends))
 
 
 def two_goals(view: CampaignView) -> CampaignView:
@@ -166,6 +177,13 @@ def test_the_space_is_drawn_whatever_its_number_of_parameters(view: CampaignView
 def test_what_has_no_trials_is_not_drawn(view: CampaignView) -> None:
     empty = replace(view, history=replace(view.history, trials=(), driven_s={}), sites=())
     assert draw_space(empty) == sites.draw_sites(empty) == ""
+
+
+@pytest.mark.parametrize("write", [write_report, write_crate])
+def test_a_package_that_is_not_installed_is_told_with_its_remedy(joint, monkeypatch, write) -> None:
+    monkeypatch.setattr("renkei.report._optional.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'renkei\[report\]'"):
+        write(joint, "hard-alloy")
 
 
 def test_where_a_site_is_reached_stands_in_the_crate(tmp_path: Path, view: CampaignView) -> None:

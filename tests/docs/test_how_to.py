@@ -1,0 +1,53 @@
+"""Every file and every command of the how-to pages does what the page says."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from doc_pages import DOCS, Shell, blocks_of
+
+from renkei.policy._reading import ANNOTATIONS
+from renkei.policy._schema import FACTS, PER_RUN, RESOURCE
+
+PAGES = sorted((DOCS / "how-to").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
+    work, installed = tmp_path / "work", tmp_path / "installed"
+    work.mkdir()
+    _install(page, work, installed)
+    with Shell(work, path=(work, installed) if installed.exists() else ()) as shell:
+        shell.do(page)
+
+
+def _install(page: Path, work: Path, installed: Path) -> None:
+    """Do what `pip install -e .` does for a page that has a pyproject.toml: make its entry points known."""
+    for block in blocks_of(page):
+        if block.title == "pyproject.toml":
+            project = tomllib.loads(block.text)["project"]
+            folder = installed / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+            folder.mkdir(parents=True)
+            (folder / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+            points = project["entry-points"]
+            text = "\n".join(
+                f"[{group}]\n" + "\n".join(f"{k} = {v}" for k, v in p.items()) for group, p in points.items()
+            )
+            (folder / "entry_points.txt").write_text(text + "\n")
+
+
+def test_everything_that_a_policy_can_see_is_told() -> None:
+    text = (DOCS / "how-to" / "write-a-policy.md").read_text()
+    for name in (*FACTS, *PER_RUN):
+        assert f"context.{name}" in text or f"`.{name}`" in text, name
+    assert all(f"resource.{name}" in text for name in RESOURCE)
+    assert all(f"`@{name}`" in text for name in ANNOTATIONS)
+
+
+def test_code_on_the_pages_is_python() -> None:
+    for page in PAGES:
+        for block in blocks_of(page):
+            if block.language == "python":
+                compile(block.text, f"{page.name}:{block.line}", "exec", dont_inherit=True)
+    assert sys.version_info >= (3, 11)
