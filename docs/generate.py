@@ -575,7 +575,8 @@ def python_page() -> str:
             continue
         signature = _signature(value) if inspect.isfunction(value) else ""
         head = f"```python\n{name}{signature}\n```\n\n" if signature else ""
-        parts.append(f"## `{name}`\n\n{head}{_google(inspect.getdoc(value) or '')}")
+        members = _members(value) if inspect.isclass(value) else ""
+        parts.append(f"## `{name}`\n\n{head}{_google(inspect.getdoc(value) or '')}{members}")
     extras = "\n".join(
         ["| extra | packages |", "|---|---|"]
         + [
@@ -589,12 +590,30 @@ def python_page() -> str:
     return page("Python", about, *parts)
 
 
+def _members(kind: type[Any]) -> str:
+    """Return what can be asked of an object, as a table."""
+    rows: list[str] = []
+    for name, value in vars(kind).items():
+        text = _first_line(value)
+        if name.startswith("_") or not text or not (inspect.isfunction(value) or isinstance(value, property)):
+            continue
+        shown = (
+            name
+            if isinstance(value, property)
+            else name + _signature(value).replace("(self, ", "(").replace("(self)", "()")
+        )
+        rows.append(f"| `{shown}` | {text} |")
+    return "\n\n" + "\n".join(["| member | what it does |", "|---|---|", *rows]) if rows else ""
+
+
 def _signature(function: Any) -> str:
     words: list[str] = []
     for name, each in inspect.signature(function).parameters.items():
         if each.kind is each.KEYWORD_ONLY and "*" not in words:
             words.append("*")
-        words.append(name if each.default is each.empty else f"{name}={each.default!r}")
+        default = str(each.default) if isinstance(each.default, Path) else each.default
+        shown = "…" if inspect.isfunction(default) else repr(default)
+        words.append(name if each.default is each.empty else f"{name}={shown}")
     return f"({', '.join(words)})"
 
 

@@ -51,7 +51,8 @@ class HeldClock(HandClock):
         self._free.set()
 
     def hold(self) -> None:
-        self._free = anyio.Event()
+        if self._free.is_set():
+            self._free = anyio.Event()
 
     def release(self) -> None:
         self._free.set()

@@ -85,6 +85,7 @@ class AskTell:
             key = self._home.key(LOCAL_PARTY)
             directory = self._home.campaign_directory(name)
             self._open = OpenCampaign(self._definition, directory, key, "", SystemClock())
+            self._open.take_up()
             anyio.run(self._open.sync)
         except BaseException:
             self._lock.__exit__(None, None, None)
@@ -108,7 +109,7 @@ class AskTell:
         """
         pending = list(self._campaign.trials.pending.values())
         if len(pending) < n:
-            pending += self._campaign.propose(n - len(pending))
+            pending += self._campaign.propose(self._campaign.question(n - len(pending))())
         anyio.run(self._campaign.sync)
         return pending[:n]
 

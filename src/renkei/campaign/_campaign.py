@@ -1,6 +1,6 @@
 """A campaign's own side: its ledger, its planner, what it has found. `ask` and `tell`; the runner adds sites."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import renkei
@@ -59,6 +59,7 @@ class Campaign:
         self.ledger = Ledger(
             directory / "ledger.db", f"campaign/{file.name}", key, clock, [self.trials, self.runs, self.status]
         )
+        self._size_at_opening = self.ledger.size
         self.new_id = IdMint(clock).new
         self._planner: Planner = create(
             file.planner.name,
@@ -81,34 +82,36 @@ class Campaign:
                 f"Campaign '{file.name}' exists already and was defined otherwise.",
                 "Give the new one another name, or resume the old one with: renkei campaign resume NAME",
             )
-        else:
-            last = read_record(self.ledger.read(self.ledger.size - 1))
-            self.ledger.append(CampaignResumed(renkei.__version__, known.active_s + last.at - known.session_at))
         ended = sorted((row for row in self.trials.rows.values() if row.ended_at), key=lambda row: row.ended_at)
         self._untold = [_observation(row) for row in ended]
 
+    def take_up(self) -> None:
+        """Write down that somebody drives it again; nothing to say of a campaign that was only just opened."""
+        if self.ledger.size > self._size_at_opening:
+            return
+        last, row = read_record(self.ledger.read(self.ledger.size - 1)), self.status.row
+        self.ledger.append(CampaignResumed(renkei.__version__, row.active_s + last.at - row.session_at))
+
     # ---- ask and tell ----------------------------------------------------------------------------------------
 
-    def propose(self, n: int) -> list[TrialRow]:
-        """Ask the planner for up to `n` points and write them down as trials. May take seconds: see `ask`."""
-        return self._write(self.think(n))
+    def question(self, n: int) -> Callable[[], list[Point]]:
+        """Return what tells the planner all that it was not told yet and then asks it for up to `n` points.
 
-    async def ask(self, n: int) -> list[TrialRow]:
-        """Ask the planner, off the event loop, for up to `n` points and write them down; fewer when none are left.
-
-        Raises:
-            PlanningError: The planner cannot propose a point.
+        Calling that may take seconds and may be done in a thread, one at a time; it raises PlanningError when the
+        planner cannot propose a point.
         """
-        return self._write(await self.clock.blocking(lambda: self.think(n)))
-
-    def think(self, n: int) -> list[Point]:
-        """Tell the planner what it has not been told yet, then ask it."""
         untold, self._untold = self._untold, []
-        if untold:
-            self._planner.tell(untold)
-        return self._planner.ask(n, [row.parameters for row in self.trials.pending.values()])
+        pending = [row.parameters for row in self.trials.pending.values()]
 
-    def _write(self, points: Sequence[Point]) -> list[TrialRow]:
+        def think() -> list[Point]:
+            if untold:
+                self._planner.tell(untold)
+            return self._planner.ask(n, pending)
+
+        return think
+
+    def propose(self, points: Sequence[Point]) -> list[TrialRow]:
+        """Write points down as trials."""
         rows: list[TrialRow] = []
         for point in points:
             trial = self.new_id()

@@ -5,7 +5,7 @@ and only then lets it leave. Everything it must know after a crash is in the led
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 import anyio
@@ -27,6 +27,7 @@ from renkei.federation import (
     SiteHandle,
 )
 from renkei.model.records import CheckpointSeen, RunReported, RunRequested, RunWithdrawn, read_record
+from renkei.model.space import Point
 from renkei.trust.envelope import seal
 
 TICK_S = 0.5
@@ -88,6 +89,7 @@ class Runner:
             LedgerError: A record could not be kept. Resuming goes on from what is on disk.
         """
         campaign = self.campaign
+        campaign.take_up()
         async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
             for name, site in self.sites.items():
                 stream = await stack.enter_async_context(site.follow(campaign.name))
@@ -104,7 +106,7 @@ class Runner:
                     self._send(tasks)
                 await campaign.sync()
                 self._on_change()
-                if self._over is not None and not campaign.trials.pending and not self._is_asking:
+                if self._over is not None and not campaign.runs.open and not self._is_asking:
                     break
                 if not self._inbox:
                     await self._wake.wait()
@@ -129,23 +131,26 @@ class Runner:
         if n <= 0 or self._is_asking or self._is_space_used_up:
             return
         if file.planner.name in QUICK_PLANNERS:
-            self._proposed(n, self.campaign.propose(n))
+            self._proposed(n, self.campaign.question(n)())
         else:
             self._is_asking = True
             tasks.start_soon(self._ask, n)
 
     async def _ask(self, n: int) -> None:
+        campaign = self.campaign
         try:
-            self._proposed(n, await self.campaign.ask(n))
+            points = await campaign.clock.blocking(campaign.question(n))
+            if self._over is None:
+                self._proposed(n, points)
         except PlanningError as error:
             self._over = self._over or ("stopped", error.message)
         finally:
             self._is_asking = False
             self._wake.set()
 
-    def _proposed(self, n: int, trials: Sequence[TrialRow]) -> None:
-        self._waiting += trials
-        self._is_space_used_up = len(trials) < n
+    def _proposed(self, n: int, points: Sequence[Point]) -> None:
+        self._waiting += self.campaign.propose(points)
+        self._is_space_used_up = len(points) < n
 
     def _send(self, tasks: TaskGroup) -> None:
         """Request runs for the trials that wait, and have the requests leave once they are durable."""
@@ -272,8 +277,10 @@ class Runner:
         campaign = self.campaign
         trial = campaign.trials.rows[row.trial]
         tries = [campaign.runs.rows[run] for run in trial.runs]
-        n_failed = sum(r.state in ("failed", "lost") for r in tries)
+        n_failed = sum(r.state == "failed" for r in tries)
         refusing = {r.site for r in tries if r.state == "refused" and r.code not in ("allocation", "batch")}
+        if row.state == "cancelled" and row.run in self._cancelled:
+            return  # at our own wish: the trial stays pending, for when the campaign is resumed
         is_hopeless = row.state == "cancelled" or (row.state == "failed" and not row.retryable)
         if is_hopeless or n_failed > campaign.file.retries or refusing >= {r.site for r in self.broker.routes}:
             campaign.abandon(trial.trial, f"{row.state} at {row.site}: {row.message}")
@@ -283,19 +290,18 @@ class Runner:
     # ---- when to end -----------------------------------------------------------------------------------------
 
     def _judge(self, tasks: TaskGroup) -> None:
-        """Find out whether the campaign is over; if so, give up what has not left yet."""
+        """Find out whether the campaign is over; if so, give up what has not left yet, unless it may be resumed."""
         campaign = self.campaign
         if self._stop_asked and self._over is None:
             self._over = "stopped", self._stop_asked
         if self._over is None:
             self._over = self._exhausted()
         if self._over is not None:
-            for trial in self._waiting:
+            is_stopped = self._over[0] == "stopped"
+            for trial in [] if is_stopped else self._waiting:
                 campaign.abandon(trial.trial, f"the campaign is over: {self._over[1]}")
             self._waiting.clear()
-            is_parked = any(row.state == "parked" for row in campaign.runs.open.values())
-            if self._over[0] == "stopped" or is_parked:
-                self._cancel(tasks, only_parked=self._over[0] != "stopped")
+            self._cancel(tasks, ("accepted", "parked") if is_stopped else ("parked",))
 
     def _exhausted(self) -> tuple[str, str] | None:
         campaign, stop = self.campaign, self.campaign.file.stop
@@ -318,11 +324,11 @@ class Runner:
             return "exhausted", "no untried point is left"
         return None
 
-    def _cancel(self, tasks: TaskGroup, *, only_parked: bool) -> None:
-        """Ask sites, once, to cancel what is open there."""
+    def _cancel(self, tasks: TaskGroup, states: Collection[str]) -> None:
+        """Ask sites, once, to cancel the runs there that are in one of these states."""
         by_site: dict[str, list[str]] = {}
         for row in self.campaign.runs.open.values():
-            if row.run not in self._cancelled and (row.state == "parked" or not only_parked):
+            if row.run not in self._cancelled and row.state in states:
                 by_site.setdefault(row.site, []).append(row.run)
                 self._cancelled.add(row.run)
         for site, runs in by_site.items():

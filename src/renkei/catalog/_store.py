@@ -59,4 +59,9 @@ class DatasetStore:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != digest:
             raise IntegrityBroken(f"The dataset {digest} was altered: its content now has the digest {found}.")
-        shutil.copyfile(kept, target)
+        part = target.with_name(f".{target.name}.part")
+        try:
+            shutil.copyfile(kept, part)
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)

@@ -77,6 +77,8 @@ class Route:
         self.available += unused
         self.waits_for_end = False
         if outcome == "lost" or (outcome == "failed" and fault == "facility"):
+            if now < self.blocked_until:
+                return  # one of those that were under way when the site failed
             self.n_failures += 1
             self.blocked_until = now + min(BACKOFF_MAX_S, BACKOFF_S * 2.0 ** (self.n_failures - 1))
             return

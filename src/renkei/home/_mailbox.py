@@ -29,10 +29,11 @@ class Mailbox:
         self._folder, self._clock = home.path / "requests", clock
 
     async def serve(self, answer: Answer) -> None:
-        """Answer requests until cancelled. What lies there from before was for somebody else and is dropped."""
+        """Answer requests until cancelled. Who asked so long ago that nobody waits any more is not answered."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for old in self._folder.iterdir():
-            old.unlink(missing_ok=True)
+        for path in self._folder.iterdir():
+            if self._clock.now() - path.stat().st_mtime > ANSWER_S:
+                path.unlink(missing_ok=True)
         while True:
             await self._clock.sleep(POLL_S)
             for path in sorted(self._folder.glob("*.request")):

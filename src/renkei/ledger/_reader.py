@@ -1,5 +1,6 @@
 """Reading a ledger file that another process may be writing, and verifying one offline."""
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ class LedgerReader:
         if not path.is_file():
             raise LedgerError(f"There is no ledger at {path}.")
         try:
-            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?{_mode(path)}", uri=True, timeout=10)
             check_format(self._db, path)
             self.owner = bytes(self._db.execute("SELECT value FROM meta WHERE key = 'owner'").fetchone()[0]).decode()
             key = self._db.execute("SELECT value FROM meta WHERE key = 'key'").fetchone()
@@ -85,6 +86,10 @@ class LedgerReader:
         """Return the leaf hashes of the first `size` records."""
         return [row[0] for row in self._db.execute("SELECT hash FROM record WHERE seq < ? ORDER BY seq", (size,))]
 
+    def hold(self) -> None:
+        """See the ledger from now on as it is now, whatever is written meanwhile."""
+        self._db.execute("BEGIN")
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()
@@ -94,6 +99,12 @@ class LedgerReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _mode(path: Path) -> str:
+    """Return how to open a ledger: one in a folder that nobody here may write is read as it lies."""
+    is_at_rest = not path.with_name(path.name + "-wal").exists() and not os.access(path.parent, os.W_OK)
+    return "immutable=1" if is_at_rest else "mode=ro"
 
 
 class Finding(NamedTuple):
@@ -140,6 +151,7 @@ def verify(path: Path, key: PublicKey | None = None, projections: Sequence[Proje
     """
     with LedgerReader(path) as ledger:
         try:
+            ledger.hold()
             return _verify(ledger, key or PublicKey.parse(ledger.key), projections)
         except sqlite3.DatabaseError as error:
             return Finding(ledger.owner, 0, 0, 0, "", 0, f"the file itself is damaged: {error}")

@@ -37,6 +37,7 @@ class ParameterKernel(Kernel):
 
     def __init__(self, owner: Tensor, n_parameters: int) -> None:
         super().__init__(ard_num_dims=n_parameters, lengthscale_constraint=Positive())
+        self.ard_num_dims = None  # gpytorch would insist on as many columns.
         self.owner = owner
 
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: object) -> Tensor:

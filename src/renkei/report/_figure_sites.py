@@ -49,7 +49,7 @@ def draw_sites(view: CampaignView) -> str:
 
 def _title(view: CampaignView, site: SiteView) -> str:
     name = view.title_of(site.institution)
-    return words.shortened(f"{site.name}  ·  {name}" if name and name != site.name else site.name, 70)
+    return words.shortened(f"{site.name}  ·  {name}" if name and name != site.name else site.name, 100)
 
 
 def lanes(site: SiteView, start: float) -> list[Bar]:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from renkei.campaign import TrialRow
-from renkei.model.space import Choice, Parameter, Value
+from renkei.model.space import Choice, Parameter, Real, Value
 from renkei.report import _words as words
-from renkei.report._figures import loss_shown
+from renkei.report._figures import is_wide, loss_shown
 from renkei.report._svg import COLOURS, RASTER, draw
 from renkei.report._view import CampaignView
 
@@ -45,12 +45,12 @@ def _thinned(view: CampaignView, rows: list[TrialRow]) -> list[tuple[TrialRow, f
 
 def _colours(losses: Sequence[float | None]) -> list[Any]:
     """Return a colour for each: by rank, so that a few far-off losses do not swallow the differences of the others."""
-    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
     shades = LinearSegmentedColormap.from_list("renkei", [_POOR, _MIDDLE, _GOOD])
     ordered = sorted({loss for loss in losses if loss is not None}, reverse=True)
     rank = {loss: at / max(1, len(ordered) - 1) for at, loss in enumerate(ordered)}
-    return [COLOURS["infeasible"] if loss is None else shades(rank[loss]) for loss in losses]
+    return [to_rgba(COLOURS["infeasible"], 0.4) if loss is None else shades(rank[loss]) for loss in losses]
 
 
 def _position(parameter: Parameter, value: Value) -> float:
@@ -81,18 +81,20 @@ def _parallel(figure: Any, view: CampaignView, rows: list[tuple[TrialRow, float 
 
     parameters = view.definition.space.parameters[:AXES_MAX]
     label, shown = loss_shown(view)
-    losses = [loss for _, loss in rows if loss is not None]
-    low, high = (min(losses), max(losses)) if losses else (0.0, 1.0)
+    values = [shown(loss) for _, loss in rows if loss is not None] or [0.0]
+    axis = Real("", min(values), max(values), log=is_wide(min(values), max(values)))
+    is_upside_down = shown(1.0) > 0  # the best is at the top
     end = len(parameters)
     lines: list[list[tuple[float, float]]] = []
     for row, loss in rows:
         points = [(float(x), _position(p, row.parameters[p.name])) for x, p in enumerate(parameters)]
         if loss is not None:
-            points.append((float(end), (high - loss) / (high - low) if high > low else 1.0))
+            at = _position(axis, shown(loss))
+            points.append((float(end), 1.0 - at if is_upside_down else at))
         lines.append(points)
     axes = figure.add_subplot()
     n = len(rows)
-    width, alpha = (1.1, 0.75) if n <= 150 else (0.7, 0.35)
+    width, alpha = (1.1, None) if n <= 150 else (0.7, 0.35)
     axes.add_collection(
         LineCollection(lines, colors=_colours([loss for _, loss in rows]), linewidths=width, alpha=alpha,
                        rasterized=n > RASTER // 4)
@@ -108,11 +110,12 @@ def _parallel(figure: Any, view: CampaignView, rows: list[tuple[TrialRow, float 
             axes.annotate(text, (x, y), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center",
                           color=COLOURS["soft"], bbox=_HALO)  # fmt: skip
     axes.axvline(end, color=COLOURS["ink"], linewidth=1.2)
-    for y, loss in ((1.0, low), (0.0, high)):
-        if losses:
-            axes.annotate(words.number(shown(loss)), (end, y), xytext=(4, 0), textcoords="offset points", fontsize=8,
-                          va="center", color=COLOURS["ink"], bbox=_HALO)  # fmt: skip
-    names = [*(_named(p, 18) for p in parameters), words.shortened(label, 24)]
+    for y in (0.0, 1.0):
+        value = axis.low if (y == 1.0) is is_upside_down else axis.high
+        axes.annotate(words.number(value), (end, y), xytext=(4, 0), textcoords="offset points", fontsize=8,
+                      va="center", color=COLOURS["ink"], bbox=_HALO)  # fmt: skip
+    most = max(10, 130 // (end + 1))
+    names = [*(_named(p, most) for p in parameters), words.shortened(label, most)]
     axes.set_xticks(range(end + 1), names)
     axes.tick_params(axis="x", length=0, pad=10)
     axes.set_yticks([])

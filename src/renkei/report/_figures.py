@@ -54,8 +54,9 @@ def draw_progress(view: CampaignView, acceleration: Accelerations) -> str:
             n = [row.trial for row in rows].index(top.trial) + 1
             axes.plot([n], [shown(loss)], "o", markersize=9, markerfacecolor="none", markeredgewidth=1.8,
                       color=COLOURS["best"], label="best trial")  # fmt: skip
-        _baseline_band(axes, acceleration, len(rows), shown, baseline_name(acceleration))
-        _frame(axes, [*(v for v in (*values, *broken) if v is not None)], ys, None if reach is None else shown(reach))
+        middle = _baseline_band(axes, acceleration, len(rows), shown, baseline_name(acceleration))
+        inside = [*ys, *middle[len(middle) // 4 :], *([] if reach is None else [shown(reach)])]
+        _frame(axes, [v for v in (*values, *broken) if v is not None], inside)
         for state, colour, mark in (("infeasible", "infeasible", "x"), ("abandoned", "failed", "|")):
             at = [n for n, row in enumerate(rows, 1) if row.state == state]
             if at:
@@ -85,23 +86,26 @@ def _broken(view: CampaignView, row: TrialRow, shown: Callable[[float], float]) 
     return shown(goal.loss(value)) if math.isfinite(value) else None
 
 
-def _baseline_band(axes: Any, acceleration: Accelerations, n: int, shown: Callable[[float], float], name: str) -> None:
-    steps = acceleration.baseline_steps
-    if not steps or n == 0:
-        return
-    xs = sorted({1, n, *range(1, n + 1, max(1, n // 400))})
-    losses = sorted(math.inf if step.loss is None else step.loss for step in steps)
+def _baseline_band(
+    axes: Any, acceleration: Accelerations, n: int, shown: Callable[[float], float], name: str
+) -> list[float]:
+    """Draw what the baseline is expected to have after each trial; return the medians that there are, as shown."""
+    losses = sorted(math.inf if step.loss is None else step.loss for step in acceleration.baseline_steps)
     known = [loss for loss in losses if math.isfinite(loss)]
     if not known:
-        return
+        return []
+    xs = sorted({1, n, *range(1, n + 1, max(1, n // 400))})
     nowhere = known[-1] + 100.0 * ((known[-1] - known[0]) or 1.0)  # no outputs yet: worse than any, outside the frame
-    low, middle, high = (
-        [shown(nowhere if (loss := expected_best(losses, k, q)) is None else loss) for k in xs]
-        for q in (0.025, 0.5, 0.975)
-    )
-    axes.plot(xs, middle, color=COLOURS["baseline"], drawstyle="steps-post", linewidth=1.5, zorder=1.5,
+    low, middle, high = ([expected_best(losses, k, q) for k in xs] for q in (0.025, 0.5, 0.975))
+
+    def at(line: list[float | None]) -> list[float]:
+        return [shown(nowhere if loss is None else loss) for loss in line]
+
+    axes.plot(xs, at(middle), color=COLOURS["baseline"], drawstyle="steps-post", linewidth=1.5, zorder=1.5,
               label=f"{name} (median)")  # fmt: skip
-    axes.fill_between(xs, low, high, color=COLOURS["band"], linewidth=0, step="post", zorder=0.5, label="its 95%")
+    axes.fill_between(xs, at(low), at(high), color=COLOURS["band"], linewidth=0, step="post", zorder=0.5,
+                      label="its 95%")  # fmt: skip
+    return [shown(loss) for loss in middle if loss is not None]
 
 
 def expected_best(losses: Sequence[float], n: int, q: float) -> float | None:
@@ -129,24 +133,31 @@ def _turns(best: Sequence[float | None]) -> tuple[list[int], list[float]]:
     return [n for n, _ in kept], [value for _, value in kept]
 
 
-def _frame(axes: Any, values: Sequence[float], best: Sequence[float], reach: float | None) -> None:
-    """Choose the scale of the y axis, and leave far-off points out of it."""
-    known = [*values, *best, *([] if reach is None else [reach])]
+def _frame(axes: Any, values: Sequence[float], inside: Sequence[float]) -> None:
+    """Choose the scale of the y axis: `inside` is shown in any case, far-off `values` are not."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    known = [*values, *inside]
     if not known:
         return
     low, high = min(known), max(known)
-    if low > 0 and high / low > _LOG_FROM:
+    if is_wide(low, high):
         axes.set_yscale("log")
         axes.set_ylim(low / 1.4, high * 1.4)
-        return
-    inner = sorted(values)[len(values) // 10 : len(values) - len(values) // 10] or known
-    inner = [*inner, *best, *([] if reach is None else [reach])]
-    pad = 0.06 * ((max(inner) - min(inner)) or abs(max(inner)) or 1.0)
-    outer = 3.0 * (max(inner) - min(inner))
-    axes.set_ylim(
-        low - pad if low >= min(inner) - outer else min(inner) - pad,
-        high + pad if high <= max(inner) + outer else max(inner) + pad,
-    )
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        inner = [*(sorted(values)[len(values) // 10 : len(values) - len(values) // 10] or known), *inside]
+        pad = 0.06 * ((max(inner) - min(inner)) or abs(max(inner)) or 1.0)
+        far = 3.0 * (max(inner) - min(inner))
+        low = low if low >= min(inner) - far else min(inner)
+        high = high if high <= max(inner) + far else max(inner)
+        axes.set_ylim(low - pad, high + pad)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.number(value)))
+
+
+def is_wide(low: float, high: float) -> bool:
+    """Return whether values from `low` to `high` are better shown on a logarithmic axis."""
+    return low > 0 and high / low > _LOG_FROM
 
 
 def draw_trade_offs(view: CampaignView) -> str:

@@ -32,6 +32,14 @@ from renkei.report._view import CampaignView, view_campaign
 from renkei.trust.note import parse_checkpoint
 
 
+_STATES = {
+    "reached": "reached its goal",
+    "exhausted": "ended without more to try",
+    "stopped": "was stopped",
+    "interrupted": "was interrupted and can be resumed",
+}
+
+
 def write_report(home: Home, name: str) -> Path:
     """Write `report.html` into a campaign's folder and return its path; an older one is replaced in one step.
 
@@ -131,6 +139,7 @@ def _heading(view: CampaignView) -> dict[str, Any]:
         "agreement": (agreement.title or agreement.name) if agreement else "",
         "is_illustrative": agreement.illustrative if agreement else False,
         "period": period,
+        "state": _STATES.get(view.state, f"is {view.state}"),
         "objectives": words.listed([words.aim(o) for o in view.definition.objectives]),
         "constraints": words.listed([words.bounds(c) for c in view.definition.constraints]),
         "planner": view.definition.planner.name,

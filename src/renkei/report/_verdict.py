@@ -9,9 +9,9 @@ from renkei.report._view import CampaignView
 _BASELINES = {"sobol": "Sobol sampling", "random": "random search"}
 
 
-def baseline_name(acceleration: Accelerations) -> str:
+def baseline_name(acceleration: Accelerations, measure: Measure = "trials") -> str:
     """Return what people call the baseline."""
-    if acceleration.is_exact:
+    if acceleration.is_exact and measure == "trials":
         return "random drawing from the pool"
     return _BASELINES.get(acceleration.baseline or "", acceleration.baseline or "no baseline")
 
@@ -48,7 +48,7 @@ def how_much_faster(acceleration: Accelerations, measure: Measure = "trials") ->
     if found is None or found.factor is None or found.campaign_effort is None or found.baseline_effort is None:
         why = acceleration.why if found is None else "one of the two never reached a common level"
         return f"Nothing can be said about acceleration: {why}."
-    name, times = baseline_name(acceleration), words.number(round(found.factor, 2))
+    name, times = baseline_name(acceleration, measure), words.number(round(found.factor, 2))
     took = _effort(found.campaign_effort, acceleration, measure)
     expected = _effort(found.baseline_effort, acceleration, measure)
     n = len(acceleration.baseline_steps)

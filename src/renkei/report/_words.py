@@ -99,9 +99,10 @@ def aim(objective: Objective) -> str:
 
 def bounds(constraint: Constraint) -> str:
     """Return what a constraint demands, for example `2 ≤ density ≤ 9 g/cm³`."""
+    if math.isinf(constraint.upper):
+        return f"{constraint.output} ≥ {with_unit(constraint.lower, constraint.unit)}"
     low = "" if math.isinf(constraint.lower) else f"{number(constraint.lower)} ≤ "
-    high = "" if math.isinf(constraint.upper) else f" ≤ {number(constraint.upper)}"
-    return f"{low}{constraint.output}{high} {unit(constraint.unit)}".rstrip()
+    return f"{low}{constraint.output} ≤ {with_unit(constraint.upper, constraint.unit)}"
 
 
 def outputs_shown(outputs: Mapping[str, float], objectives: Sequence[Objective]) -> str:

@@ -1,7 +1,7 @@
 """Making a site from its file."""
 
 from renkei.clock import Clock
-from renkei.errors import AgreementError, ConfigError, did_you_mean
+from renkei.errors import AgreementError, ConfigError, UsageError, did_you_mean
 from renkei.executors import Command, Executor, procedures_in
 from renkei.executors.local import LocalExecutor
 from renkei.model.agreement import Agreement
@@ -11,6 +11,7 @@ from renkei.policy import DEFAULT_POLICY, Policy, SitePolicies
 from renkei.site._offer import Offered
 from renkei.site._site import Site
 from renkei.trust.keys import Key
+from renkei.units import check
 
 
 def open_site(file: SiteFile, agreement: Agreement, clock: Clock, executor: Executor | None = None) -> Site:
@@ -79,6 +80,12 @@ def offers_of(file: SiteFile) -> list[Offered]:
     for command in file.commands:
         template = Command(command.command, command.outputs_file, command.files, tuple(command.infeasible_exit_codes))
         offers.append(_offered(file, command, command.spec, template))
+    for offer in offers:
+        for what in (*offer.spec.parameters, *offer.spec.outputs):
+            try:
+                check(what.unit)
+            except UsageError as error:
+                mistakes.append(f"'{offer.spec.name}', {what.name}: {error.message}")
     names = [offer.spec.name for offer in offers]
     mistakes += [f"'{name}' is offered twice" for name in sorted(set(names)) if names.count(name) > 1]
     if mistakes:

@@ -32,9 +32,14 @@ def endorse(key: Key, agreement: Agreement, path: Path) -> None:
     """
     party = agreement.parties.get(key.name)
     if party is None or party.key != key.public.text:
-        found = "another key" if party is not None else "no such party"
+        if party is None:
+            parties = ", ".join(agreement.parties)
+            raise AgreementError(
+                f"'{key.name}' is not a party of the agreement, so it cannot sign it.", f"Its parties are: {parties}."
+            )
         raise AgreementError(
-            f"'{key.name}' cannot sign the agreement: it has {found}.", f"Put its public key into [parties.{key.name}]."
+            f"The agreement has another key for party '{key.name}' than this one.",
+            f"Use the other one, or put {key.public.text[:24]}… into [parties.{key.name}].",
         )
     kept = [e for e in _read(signatures_path(path)) if e.signer != key.name]
     lines = [msgspec.json.encode(e) for e in [*kept, seal(key, KIND, agreement.digest.encode())]]

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from botorch.acquisition import AcquisitionFunction
-from botorch.models import SingleTaskGP
+from planning_models import AcquisitionFunction, SingleTaskGP
 from torch import Tensor
 
 from renkei.model.space import Choice, Integer, Point, Real, Space

@@ -68,6 +68,7 @@ def test_aims(objective: Objective, text: str) -> None:
 def test_bounds_lists_and_counts() -> None:
     assert words.bounds(Constraint("y", 1.0, 2.0, "K")) == "1 ≤ y ≤ 2 K"
     assert words.bounds(Constraint("y", upper=2.0)) == "y ≤ 2"
+    assert words.bounds(Constraint("y", lower=2.0, unit="K")) == "y ≥ 2 K"
     assert [words.listed(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
     assert (words.count(1, "trial"), words.count(2000, "trial")) == ("1 trial", "2,000 trials")
     assert words.count(2, "party", "parties") == "2 parties"
