@@ -1,39 +1,9 @@
-"""What many tests share: a clock that tests move, keys made once, and the async backend."""
-
-from collections.abc import Callable
-from typing import TypeVar
+"""What many tests share: a clock that tests move, a key made once, and the async backend."""
 
 import pytest
+from hand_clock import HandClock
 
 from renkei.trust.keys import Key
-
-T = TypeVar("T")
-
-
-class HandClock:
-    """A clock that stands still until a test moves it; blocking calls are made at once."""
-
-    def __init__(self, now: float = 1_800_000_000.0) -> None:
-        self.time = now
-        self._n = 0
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        import anyio
-
-        await anyio.sleep(min(seconds, 0.005))
-
-    async def blocking(self, call: Callable[[], T]) -> T:
-        return call()
-
-    def random_bytes(self, n: int) -> bytes:
-        self._n += 1
-        return self._n.to_bytes(8, "big") * (n // 8 + 1)
 
 
 @pytest.fixture

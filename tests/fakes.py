@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import msgspec
-from conftest import HandClock
+from hand_clock import HandClock
 
 from renkei.campaign import Campaign, Runner
 from renkei.clock import Clock

@@ -13,6 +13,8 @@ BACKOFF_S = 1.0
 BACKOFF_MAX_S = 300.0
 REFUSALS = 3
 """After so many refusals without one acceptance a route is closed."""
+UNKNOWN_S = 3600.0
+"""How long a round of runs is taken to last at a site that has not ended any yet."""
 _MEMORY = 0.3  # weight of the newest measurement in a running mean
 
 
@@ -45,29 +47,41 @@ class Route:
 
     def expected_s(self) -> float:
         """Return when a run sent now should be done: rounds of runs before it, its own, and other waiting."""
-        if self.run_s is None:
-            return self.in_flight / self.slots * 1e-3  # nothing measured yet: worth a try
+        if self.run_s is None:  # worth a try, but not one run after another before any came back
+            return self.in_flight / self.slots * 1e-3 + self.in_flight // self.slots * UNKNOWN_S
         return self.run_s * (1 + self.in_flight // self.slots) + self.queue_s
 
     def pressure(self, n_to_come: int) -> float:
         """Return the share of what is left of the allocation that all runs to come would take here."""
         return n_to_come * self.price / self.available if self.available > 0 else float(MICRO)
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the allocation does not cover another run, as far as is known, before one of those at work ends."""
+        return self.in_flight > 0 and self.available < self.price
+
     # ---- what happened ---------------------------------------------------------------------------------------
+
+    def sent(self) -> None:
+        """A run was requested; it will reserve its price."""
+        self.in_flight += 1
+        self.available -= self.price
 
     def accepted(self, micro: int) -> None:
         """A run was accepted and reserved `micro`."""
-        self.available -= micro
+        self.available += self.price - micro
         self.n_refusals, self.is_proven = 0, True
 
     def refused(self, code: str, why: str) -> None:
         """A run was refused."""
+        self.available += self.price
         if code == "allocation":
             if self.in_flight > 0:
                 self.waits_for_end = True  # what those reserve and do not use comes back
             else:
                 self.closed = why
             return
+        self.waits_for_end = False
         self.n_refusals += 1
         if self.n_refusals >= REFUSALS and not self.is_proven:
             self.closed = why
@@ -82,6 +96,8 @@ class Route:
             self.n_failures += 1
             self.blocked_until = now + min(BACKOFF_MAX_S, BACKOFF_S * 2.0 ** (self.n_failures - 1))
             return
+        if outcome == "cancelled":
+            return  # says nothing about the site
         self.n_failures = 0
         if self.run_s is None:
             self.run_s, self.queue_s = run_s, 0.0
@@ -121,7 +137,9 @@ class Broker:
         best_rank = (True, 0.0)
         why: dict[str, list[float]] = {}
         for route in self.routes:
-            if route.closed or route.waits_for_end or now < route.blocked_until or not may_use(route):
+            if route.closed or route.waits_for_end or route.is_used_up or now < route.blocked_until:
+                continue
+            if not may_use(route):
                 continue
             if route.n_failures and route.in_flight:
                 continue  # one run at a time, until one comes back well

@@ -96,11 +96,12 @@ class Surrogate:
             pending: Points on their way, n_pending x n_columns.
             seed: Of the quasi-random samples.
         """
-        model = self._model
+        model, baseline = self._model, torch.from_numpy(self.best_rows)
         if len(pending) > _MAX_PENDING:
-            model = _believing(model, torch.from_numpy(pending[:-_MAX_PENDING]))
+            believed = torch.from_numpy(pending[:-_MAX_PENDING])
+            model, baseline = _believing(model, believed), torch.cat([baseline, believed])
         waiting = torch.from_numpy(pending[-_MAX_PENDING:]) if len(pending) else None
-        base = self._improvement(model, waiting, seed)
+        base = self._improvement(model, baseline, waiting, seed)
         return base if self._feasibility is None else _Weighted(base, self._feasibility)
 
     def feasibility(self, rows: Rows) -> np.ndarray:
@@ -110,8 +111,9 @@ class Surrogate:
         with torch.no_grad():
             return self._feasibility.log_probability(torch.from_numpy(rows)).exp().numpy()
 
-    def _improvement(self, model: SingleTaskGP | ModelListGP, waiting: Tensor | None, seed: int) -> AcquisitionFunction:
-        baseline = torch.from_numpy(self.best_rows)
+    def _improvement(
+        self, model: SingleTaskGP | ModelListGP, baseline: Tensor, waiting: Tensor | None, seed: int
+    ) -> AcquisitionFunction:
         constraints = self._goals.excesses or None
         if self._goals.n_objectives == 1:
             return qLogNoisyExpectedImprovement(

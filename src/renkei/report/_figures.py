@@ -152,7 +152,11 @@ def _frame(axes: Any, values: Sequence[float], inside: Sequence[float]) -> None:
         low = low if low >= min(inner) - far else min(inner)
         high = high if high <= max(inner) + far else max(inner)
         axes.set_ylim(low - pad, high + pad)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.number(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(_tick))  # pyright: ignore[reportUnknownMemberType]
+
+
+def _tick(value: float, _place: object) -> str:
+    return words.number(value)
 
 
 def is_wide(low: float, high: float) -> bool:

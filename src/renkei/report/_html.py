@@ -31,7 +31,6 @@ from renkei.report._verdict import baseline_name, how_much_faster, what_was_foun
 from renkei.report._view import CampaignView, view_campaign
 from renkei.trust.note import parse_checkpoint
 
-
 _STATES = {
     "reached": "reached its goal",
     "exhausted": "ended without more to try",

@@ -3,7 +3,7 @@
 from typing import cast
 
 import pytest
-from conftest import HandClock
+from hand_clock import HandClock
 from fakes import spec
 
 from renkei.federation import Broker, Route

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import msgspec
 import pytest
-from conftest import HandClock
+from hand_clock import HandClock
 from fakes import (
     FakeExecutor,
     HeldClock,

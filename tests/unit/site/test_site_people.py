@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from conftest import HandClock
+from hand_clock import HandClock
 from fakes import FakeExecutor, balance, batch, cancellation, listening, offered, records, request, said, settled, site
 
 from renkei.errors import UsageError

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from conftest import HandClock
+from hand_clock import HandClock
 from fakes import (
     FakeExecutor,
     HeldClock,
