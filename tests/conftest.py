@@ -1,8 +1,8 @@
 """What many tests share: a clock that tests move, a key made once, and the async backend."""
 
 import pytest
-from hand_clock import HandClock
 
+from hand_clock import HandClock
 from renkei.trust.keys import Key
 
 

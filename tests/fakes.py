@@ -9,8 +9,8 @@ from typing import Any
 
 import anyio
 import msgspec
-from hand_clock import HandClock
 
+from hand_clock import HandClock
 from renkei.campaign import Campaign, Runner
 from renkei.clock import Clock
 from renkei.executors import Executor, Job, JobEnd, Report

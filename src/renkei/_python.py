@@ -126,7 +126,9 @@ class AskTell:
         """
         name = trial if isinstance(trial, str) else trial.trial
         if name not in self._campaign.trials.pending:
-            raise UsageError(f"Trial {name} is not waiting to be told about.", "Tell each trial that you asked for once.")
+            raise UsageError(
+                f"Trial {name} is not waiting to be told about.", "Tell each trial that you asked for once."
+            )
         if outputs is None:
             self._campaign.rule_out(name, why or "it cannot work")
         else:

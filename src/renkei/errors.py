@@ -197,7 +197,7 @@ class IntegrityBroken(LedgerError):
     code = "integrity-broken"
 
 
-class Infeasible(Exception):  # noqa: N818 - a result that a procedure reports, not a fault
+class Infeasible(Exception):
     """Raised by a procedure when the point cannot work (no convergence, no crystal).
 
     The run ends as `infeasible`: its use is charged and the planner learns to steer away.

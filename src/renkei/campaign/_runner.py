@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from renkei.campaign._campaign import Campaign
 from renkei.campaign._state import RunRow, TrialRow
-from renkei.errors import AgreementError, PlanningError, Unreachable
+from renkei.errors import AgreementError, PlanningError, Unreachable, UsageError
 from renkei.federation import (
     CANCEL_BATCH,
     RUN_BATCH,
@@ -39,6 +39,8 @@ QUICK_PLANNERS = frozenset({"sobol", "random"})
 BATCH_MAX = 500
 """How many requests one signature covers at most."""
 
+_NO_NEWS = {"run.accepted": ("accepted",), "run.parked": ("accepted", "parked")}
+
 
 class Runner:
     """Drives one campaign over sites until a stopping rule holds.
@@ -59,11 +61,11 @@ class Runner:
     ) -> None:
         self.campaign, self.sites, self.broker, self._on_change = campaign, sites, broker, on_change
         self._routes = {(route.site, route.spec.name): route for route in broker.routes}
-        self._inbox: list[Reports] = []
+        self._inbox: list[tuple[str, Reports]] = []  # by site: each speaks of its own runs alone
         self._wake = anyio.Event()
         self._waiting: list[TrialRow] = []  # trials to be sent: new ones, and those whose last run gave nothing
         self._committed: Counter[str] = Counter()  # by unit, millionths: spent, and held by runs that have not ended
-        self._held: dict[str, int] = {}  # by run that has not ended, millionths of its route's unit
+        self._held: dict[str, tuple[Route, int]] = {}  # by run that has not ended, millionths of its route's unit
         self._limits = {limit.unit: limit.micro for limit in campaign.file.stop.cost}
         self._is_asking = self._is_space_used_up = False
         self._over: tuple[str, str] | None = None
@@ -71,7 +73,9 @@ class Runner:
         self._cancelled: set[str] = set()
         for row in campaign.runs.rows.values():
             if row.run in campaign.runs.open:
-                self._hold(row, row.micro)
+                route = self._route(row)
+                route.in_flight += 1
+                self._hold(row, route, row.micro)
             else:
                 self._committed[row.unit] += row.micro
         for trial in campaign.trials.rows.values():
@@ -93,8 +97,8 @@ class Runner:
         async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
             for name, site in self.sites.items():
                 stream = await stack.enter_async_context(site.follow(campaign.name))
-                tasks.start_soon(self._listen, stream)
-                tasks.start_soon(self._find, name, [r for r in campaign.runs.open.values() if r.site == name])
+                tasks.start_soon(self._listen, name, stream)
+                tasks.start_soon(self._find, name, [r.run for r in campaign.runs.open.values() if r.site == name])
             tasks.start_soon(self._tick)
             open_trials = {row.trial for row in campaign.runs.open.values()}
             self._waiting = [t for t in campaign.trials.pending.values() if t.trial not in open_trials]
@@ -114,8 +118,12 @@ class Runner:
             tasks.cancel_scope.cancel()
         assert self._over is not None
         state, why = self._over
-        for name in {row.site for row in campaign.runs.rows.values()}:
-            campaign.ledger.append(CheckpointSeen(name, await self.sites[name].checkpoint()))
+        for name in sorted({row.site for row in campaign.runs.rows.values()} & self.sites.keys()):
+            try:
+                note = await self.sites[name].checkpoint()
+            except Unreachable:
+                continue  # nothing hangs on it: every record that it sent is here
+            campaign.ledger.append(CheckpointSeen(name, note))
         campaign.end(state, why)
         await campaign.ledger.checkpoint()
         return state, why
@@ -158,10 +166,19 @@ class Runner:
         outbox: dict[str, list[RunRequest]] = {}
         waiting, self._waiting = self._waiting, []
         for trial in waiting:
-            tried = [campaign.runs.rows[run].site for run in trial.runs]
-            choice = self.broker.choose(tried, self._n_to_come(), self._may_pay)
+            tries = [campaign.runs.rows[run] for run in trial.runs]
+            refusing = {r.site for r in tries if r.state == "refused" and r.code not in ("allocation", "batch")}
+            choice = self.broker.choose(
+                [r.site for r in tries],
+                self._n_to_come(),
+                lambda route, refusing=refusing: route.site not in refusing and self._may_pay(route),
+            )
             if choice is None:
-                self._waiting.append(trial)
+                if refusing and all(route.closed or route.site in refusing for route in self.broker.routes):
+                    campaign.abandon(trial.trial, f"{tries[-1].state} at {tries[-1].site}: {tries[-1].message}")
+                    self._wake.set()
+                else:
+                    self._waiting.append(trial)
                 continue
             spec = choice.route.spec
             requested = RunRequested(
@@ -169,34 +186,41 @@ class Runner:
                 choice.route.binding.to_procedure(trial.parameters), choice.why,
             )  # fmt: skip
             campaign.ledger.append(requested)
-            self._hold(campaign.runs.rows[requested.run], choice.route.price)
+            choice.route.sent()
+            self._hold(campaign.runs.rows[requested.run], choice.route, choice.route.price)
             outbox.setdefault(choice.route.site, []).append(self._request(requested))
         for site, requests in outbox.items():
             for start in range(0, len(requests), BATCH_MAX):
                 tasks.start_soon(self._submit, site, requests[start : start + BATCH_MAX])
 
     async def _submit(self, name: str, requests: Sequence[RunRequest]) -> None:
+        """Have requests leave. No answer means unknown, not failed: what the site never heard of is sent again."""
         campaign = self.campaign
-        batch = RunBatch(name, campaign.key.name, campaign.clock.now(), tuple(requests))
-        envelope = seal(campaign.key, RUN_BATCH, msgspec.json.encode(batch))
-        await campaign.sync()  # nothing leaves before it is written down
-        try:
-            said = await self.sites[name].submit(envelope)
-        except Unreachable:  # no answer means unknown, not failed
-            await campaign.clock.sleep(RETRY_S)
-            rows = [campaign.runs.rows[request.run] for request in requests]
-            await self._find(name, [row for row in rows if row.run in campaign.runs.open])
-        except AgreementError as error:
-            for request in requests:
-                row = campaign.runs.rows[request.run]
-                campaign.ledger.append(RunWithdrawn(request.run, error.message))
-                route = self._release(row)
-                route.closed = error.message
+        while requests:
+            batch = RunBatch(name, campaign.key.name, campaign.clock.now(), tuple(requests))
+            envelope = seal(campaign.key, RUN_BATCH, msgspec.json.encode(batch))
+            await campaign.sync()  # nothing leaves before it is written down
+            try:
+                said = await self.sites[name].submit(envelope)
+            except Unreachable:
+                await campaign.clock.sleep(RETRY_S)
+                unheard = await self._unheard(name, [request.run for request in requests])
+                requests = tuple(request for request in requests if request.run in unheard)
+            except AgreementError as error:
+                self._withdraw(requests, error.message)
+                return
+            else:
+                self._hear(name, said)
+                return
+
+    def _withdraw(self, requests: Sequence[RunRequest], why: str) -> None:
+        """Give up runs whose batch the site refused as a whole."""
+        for request in requests:
+            if (row := self.campaign.runs.open.get(request.run)) is not None:
+                self.campaign.ledger.append(RunWithdrawn(request.run, why))
+                self._release(row).closed = why
                 self._retry(row)
-            self._wake.set()
-        else:
-            self._inbox.append(said)
-            self._wake.set()
+        self._wake.set()
 
     def _request(self, requested: RunRequested) -> RunRequest:
         file = self.campaign.file
@@ -207,25 +231,30 @@ class Runner:
 
     # ---- what comes back -------------------------------------------------------------------------------------
 
-    async def _listen(self, stream: AsyncIterator[Reports]) -> None:
-        async for reports in stream:
-            self._inbox.append(reports)
-            self._wake.set()
+    def _hear(self, name: str, said: Reports) -> None:
+        self._inbox.append((name, said))
+        self._wake.set()
 
-    async def _find(self, name: str, rows: Sequence[RunRow]) -> None:
+    async def _listen(self, name: str, stream: AsyncIterator[Reports]) -> None:
+        async for reports in stream:
+            self._hear(name, reports)
+
+    async def _find(self, name: str, runs: Sequence[str]) -> None:
         """Ask a site about runs whose fate is open; what it never heard of is sent again, word for word."""
-        while rows:
+        if unheard := await self._unheard(name, runs):
+            await self._submit(name, [self._request(requested) for requested in self._written_requests(unheard)])
+
+    async def _unheard(self, name: str, runs: Sequence[str]) -> set[str]:
+        """Ask a site about runs until it answers; return those that it never heard of."""
+        while asked := [run for run in runs if run in self.campaign.runs.open]:
             try:
-                said = await self.sites[name].find([row.run for row in rows])
+                said = await self.sites[name].find(asked)
             except Unreachable:
                 await self.campaign.clock.sleep(RETRY_S)
                 continue
-            self._inbox.append([raw for raw in said if raw is not None])
-            self._wake.set()
-            unheard = {row.run for row, raw in zip(rows, said, strict=True) if raw is None}
-            if unheard:
-                await self._submit(name, [self._request(r) for r in self._written_requests(unheard)])
-            return
+            self._hear(name, [raw for raw in said if raw is not None])
+            return {run for run, raw in zip(asked, said, strict=True) if raw is None}
+        return set()
 
     def _written_requests(self, runs: set[str]) -> list[RunRequested]:
         """Return the requests of runs as they stand in the ledger."""
@@ -234,23 +263,23 @@ class Runner:
 
     def _take_in(self) -> None:
         inbox, self._inbox = self._inbox, []
-        for reports in inbox:
+        for name, reports in inbox:
             for raw in reports:
-                self._report(msgspec.Raw(raw))
+                self._report(name, msgspec.Raw(raw))
 
-    def _report(self, raw: msgspec.Raw) -> None:
+    def _report(self, site: str, raw: msgspec.Raw) -> None:
         """Write down what a site said about a run, and draw the consequences for its trial."""
         campaign = self.campaign
         record = read_record(raw)
         row = campaign.runs.open.get(record.body.run)
-        if row is None or (record.kind == "run.accepted" and row.state == "accepted"):
-            return  # it ended, or this was heard before
-        held = self._held[row.run]
+        if row is None or row.site != site or row.state in _NO_NEWS.get(record.kind, ()):
+            return  # it ended, it is another site's, or this was heard before
+        route, held = self._held[row.run]
         campaign.ledger.append(RunReported(row.site, raw))
         match row.state:
             case "accepted":
-                self._hold(row, row.micro)
-                self._route(row).accepted(row.micro)
+                self._hold(row, route, row.micro)
+                route.accepted(row.micro)
             case "parked":
                 pass
             case "refused":
@@ -258,7 +287,7 @@ class Runner:
                 self._retry(row)
             case outcome:
                 now = campaign.clock.monotonic()
-                route = self._release(row)
+                self._release(row)
                 route.ended(outcome, row.fault, row.queue_s, row.run_s, held - row.micro, now)
                 if outcome == "succeeded":
                     campaign.observe(row.trial, route.binding.to_campaign(row.outputs), row.run)
@@ -278,11 +307,10 @@ class Runner:
         trial = campaign.trials.rows[row.trial]
         tries = [campaign.runs.rows[run] for run in trial.runs]
         n_failed = sum(r.state == "failed" for r in tries)
-        refusing = {r.site for r in tries if r.state == "refused" and r.code not in ("allocation", "batch")}
         if row.state == "cancelled" and row.run in self._cancelled:
             return  # at our own wish: the trial stays pending, for when the campaign is resumed
         is_hopeless = row.state == "cancelled" or (row.state == "failed" and not row.retryable)
-        if is_hopeless or n_failed > campaign.file.retries or refusing >= {r.site for r in self.broker.routes}:
+        if is_hopeless or n_failed > campaign.file.retries:
             campaign.abandon(trial.trial, f"{row.state} at {row.site}: {row.message}")
         else:
             self._waiting.append(trial)
@@ -292,7 +320,7 @@ class Runner:
     def _judge(self, tasks: TaskGroup) -> None:
         """Find out whether the campaign is over; if so, give up what has not left yet, unless it may be resumed."""
         campaign = self.campaign
-        if self._stop_asked and self._over is None:
+        if self._stop_asked and (self._over is None or self._over[0] == "exhausted"):
             self._over = "stopped", self._stop_asked
         if self._over is None:
             self._over = self._exhausted()
@@ -301,7 +329,7 @@ class Runner:
             for trial in [] if is_stopped else self._waiting:
                 campaign.abandon(trial.trial, f"the campaign is over: {self._over[1]}")
             self._waiting.clear()
-            self._cancel(tasks, ("accepted", "parked") if is_stopped else ("parked",))
+            self._cancel(tasks, ("accepted", "parked") if is_stopped or self._stop_asked else ("parked",))
 
     def _exhausted(self) -> tuple[str, str] | None:
         campaign, stop = self.campaign, self.campaign.file.stop
@@ -314,7 +342,7 @@ class Runner:
         if self.broker.is_closed:
             reasons = "; ".join(sorted({f"{r.site}: {r.closed}" for r in self.broker.routes}))
             return "exhausted", f"no site takes its runs any more ({reasons})"
-        if self._limits and not any(self._may_pay(route) for route in self.broker.routes):
+        if self._limits and not any(self._may_pay(route) for route in self.broker.routes if not route.closed):
             return "exhausted", f"its cost of {', '.join(str(limit) for limit in stop.cost)} is used up"
         if campaign.trials.pending:
             return None
@@ -335,9 +363,16 @@ class Runner:
             tasks.start_soon(self._send_cancel, site, runs)
 
     async def _send_cancel(self, name: str, runs: Sequence[str]) -> None:
-        campaign = self.campaign
-        batch = CancelBatch(name, campaign.key.name, campaign.clock.now(), tuple(runs), f"campaign {campaign.name}")
-        await self.sites[name].cancel(seal(campaign.key, CANCEL_BATCH, msgspec.json.encode(batch)))
+        campaign, by = self.campaign, f"campaign {self.campaign.name}"
+        while True:
+            batch = CancelBatch(name, campaign.key.name, campaign.clock.now(), tuple(runs), by)
+            try:
+                await self.sites[name].cancel(seal(campaign.key, CANCEL_BATCH, msgspec.json.encode(batch)))
+                return
+            except Unreachable:
+                await campaign.clock.sleep(RETRY_S)
+            except AgreementError:
+                return  # the site will not hear of it: the runs go on to their own ends
 
     async def _tick(self) -> None:
         while True:
@@ -347,23 +382,37 @@ class Runner:
     # ---- what it costs ---------------------------------------------------------------------------------------
 
     def _route(self, row: RunRow) -> Route:
-        return self._routes[row.site, row.procedure]
+        """Return the route of a run that an earlier session requested; a closed one where its site offers it no more.
 
-    def _hold(self, row: RunRow, micro: int) -> None:
+        Raises:
+            UsageError: Nobody can ask about the run.
+        """
+        key = row.site, row.procedure
+        if key not in self._routes:
+            like = next((route for route in self.broker.routes if route.spec.name == row.procedure), None)
+            if like is None or row.site not in self.sites:
+                raise UsageError(
+                    f"Campaign '{self.campaign.name}' has runs of '{row.procedure}' at site '{row.site}' that have not"
+                    " ended, and it cannot be asked about them.",
+                    "Open that site too, or have some site offer that procedure again.",
+                )
+            route = self._routes[key] = Route(row.site, like.spec, like.binding, 1, like.price, like.unit, 0)
+            route.closed = f"{row.site} no longer offers '{row.procedure}'"
+        return self._routes[key]
+
+    def _hold(self, row: RunRow, route: Route, micro: int) -> None:
         """Count what an open run holds, or changes to hold."""
-        route = self._route(row)
-        if row.run not in self._held:
-            route.in_flight += 1
+        _, held = self._held.get(row.run, (route, 0))
         micro = micro or route.price
-        self._committed[route.unit] += micro - self._held.get(row.run, 0)
-        self._held[row.run] = micro
+        self._committed[route.unit] += micro - held
+        self._held[row.run] = route, micro
 
     def _release(self, row: RunRow) -> Route:
         """Count what an ended run was charged in place of what it held."""
-        route = self._route(row)
+        route, held = self._held.pop(row.run)
         route.in_flight -= 1
         charged = 0 if row.state == "refused" else row.micro
-        self._committed[route.unit] += charged - self._held.pop(row.run)
+        self._committed[route.unit] += charged - held
         return route
 
     def _may_pay(self, route: Route) -> bool:

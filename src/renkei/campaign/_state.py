@@ -196,7 +196,13 @@ class Status(Table[StatusRow]):
         match body:
             case CampaignOpened():
                 row = StatusRow(
-                    body.campaign, body.team, body.institution, opened_at=at, session_at=at, n_sessions=1, text=body.text
+                    body.campaign,
+                    body.team,
+                    body.institution,
+                    opened_at=at,
+                    session_at=at,
+                    n_sessions=1,
+                    text=body.text,
                 )
             case CampaignResumed():
                 row.state, row.why, row.n_sessions = "running", "", row.n_sessions + 1

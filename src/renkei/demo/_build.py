@@ -47,10 +47,10 @@ def build(home: Home) -> list[Campaign]:
     Raises:
         UsageError: A package of the demonstration is not installed; the hint says how to install it.
     """
-    parties = {id: Party(name=name, key=home.key(id).public.text) for id, name in _PARTIES.items()}
+    parties = {key: Party(name=name, key=home.key(key).public.text) for key, name in _PARTIES.items()}
     institutions = {
-        id: Institution(name=name, party=party, key=home.key(id).public.text)
-        for id, (party, name) in _INSTITUTIONS.items()
+        key: Institution(name=name, party=party, key=home.key(key).public.text)
+        for key, (party, name) in _INSTITUTIONS.items()
     }
     text = new_agreement_text(
         "us-jp-demonstration",
@@ -61,17 +61,17 @@ def build(home: Home) -> list[Campaign]:
         parties=parties,
         institutions=institutions,
         sites={site: AgreementSite(institution=site) for site in _SITES},
-        teams={id: Team(name=name, institutions=members) for id, (name, members, _) in _TEAMS.items()},
+        teams={team: Team(name=name, institutions=members) for team, (name, members, _) in _TEAMS.items()},
         contributions=[
             Contribution(site=site, team=team, quantity=Quantity.parse(quantity))
             for site, (_, team, quantity, *_rest) in _SITES.items()
         ],
         rules=[
             Rule(
-                f"open-research-{id}", "allow", teams=(id,), procedures=(procedures,), purposes=("open-research",),
+                f"open-research-{team}", "allow", teams=(team,), procedures=(procedures,), purposes=("open-research",),
                 reason=f"The partnership is for open research; {name} works on {procedures}.",
             )
-            for id, (name, _, procedures) in _TEAMS.items()
+            for team, (name, _, procedures) in _TEAMS.items()
         ],
     )  # fmt: skip
     home.put_agreement(text, [home.key(party) for party in _PARTIES])

@@ -74,7 +74,7 @@ def conclude(index: int, command: Command, directory: Path, code: int, seconds: 
         return Done(index, "failed", seconds, {}, {}, "facility", message, tail(directory), code)
     files = {name: str(directory / path) for name, path in command.files.items()}
     for name, path in files.items():
-        if not os.path.isfile(path):
+        if not Path(path).is_file():
             message = f"output file '{name}' was not written"
             return Done(index, "failed", seconds, {}, {}, "facility", message, tail(directory), code)
     write_whole(directory / "result.json", json.dumps({"outputs": outputs, "seconds": seconds}))

@@ -66,7 +66,7 @@ def _run(task: Task, procedures: dict[str, Procedure], channel: socket.socket) -
             return Done(task.index, "succeeded", seconds, numbers)
         base = Path(task.directory)
         paths = {name: str(base / path) for name, path in files.items()}
-        missing = [name for name, path in paths.items() if not os.path.isfile(path)]
+        missing = [name for name, path in paths.items() if not Path(path).is_file()]
         if missing:
             message = f"output file '{missing[0]}' was named but not written"
             return Done(task.index, "failed", seconds, fault="facility", message=message)
@@ -78,7 +78,7 @@ def _run(task: Task, procedures: dict[str, Procedure], channel: socket.socket) -
         return Done(task.index, "failed", seconds, fault="requester", message=str(error))
     except MemoryError:
         return Done(task.index, "failed", time.perf_counter() - began, fault="memory")
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the code of others raises
         seconds = time.perf_counter() - began
         tail = "".join(traceback.format_exception(error)[-8:])[-4000:]
         message = f"{type(error).__name__}: {error}"

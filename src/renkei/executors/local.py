@@ -76,7 +76,7 @@ class LocalExecutor:
         """See `Executor.room`."""
         ahead = self._ahead(procedure)
         idle = self._n_workers - len(self._workers)
-        return ahead * idle + sum(max(0, ahead - len(worker.jobs)) for worker in self._workers if worker.ending_at is None)
+        return ahead * idle + sum(max(0, ahead - len(w.jobs)) for w in self._workers if w.ending_at is None)
 
     async def submit(self, jobs: Sequence[Job]) -> None:
         """See `Executor.submit`."""
@@ -173,7 +173,8 @@ class LocalExecutor:
         known = self._seconds.get(job.procedure)
         self._seconds[job.procedure] = done.seconds if known is None else 0.8 * known + 0.2 * done.seconds
         if done.fault == "memory" and job.memory_bytes:
-            return self._report(_over_limit(job, "memory", done.seconds, None))
+            self._report(_over_limit(job, "memory", done.seconds, None))
+            return
         evidence = None
         if done.tail or done.exit_code is not None:
             directory = job.directory if isinstance(job.target, Command) else ""

@@ -89,7 +89,7 @@ class Route:
     def ended(self, outcome: str, fault: str, queue_s: float, run_s: float, unused: int, now: float) -> None:
         """A run ended; `unused` is what its reservation gives back."""
         self.available += unused
-        self.waits_for_end = False
+        self.waits_for_end, self.n_refusals, self.is_proven = False, 0, True
         if outcome == "lost" or (outcome == "failed" and fault == "facility"):
             if now < self.blocked_until:
                 return  # one of those that were under way when the site failed
@@ -129,7 +129,7 @@ class Broker:
         self._clock = clock
 
     def choose(
-        self, tried: Collection[str], n_to_come: int, may_use: Callable[[Route], bool] = lambda route: True
+        self, tried: Collection[str], n_to_come: int, may_use: Callable[[Route], bool] = lambda _: True
     ) -> Choice | None:
         """Return the best route for a trial that was tried at `tried`, or None when none can take it now."""
         now = self._clock.monotonic()

@@ -65,9 +65,11 @@ class Home:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / "lock", "a+")
+            file = (self.path / "lock").open("a+")
         except OSError as error:
-            raise UsageError(f"{self.path} cannot be used: {error.strerror}.", "Name another folder with --home.") from error
+            raise UsageError(
+                f"{self.path} cannot be used: {error.strerror}.", "Name another folder with --home."
+            ) from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -219,7 +221,9 @@ class Home:
                 "List them with: renkei campaign list",
             )
         folder = Path((directory / "folder").read_text())
-        return parse_campaign((directory / "campaign.toml").read_bytes(), str(directory / "campaign.toml"), folder=folder)
+        return parse_campaign(
+            (directory / "campaign.toml").read_bytes(), str(directory / "campaign.toml"), folder=folder
+        )
 
     def require_new(self, name: str) -> None:
         """Check that no campaign of this name was begun here.

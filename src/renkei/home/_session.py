@@ -115,9 +115,7 @@ class Session:
 
         main = runner(file, directory, self._warm(file))
         n_baselines = (file.baseline.replicates or REPLICATES) if file.baseline else 0
-        beside = [
-            runner(baseline_of(file, i + 1), directory / f"baseline-{i + 1}", ()) for i in range(n_baselines)
-        ]
+        beside = [runner(baseline_of(file, i + 1), directory / f"baseline-{i + 1}", ()) for i in range(n_baselines)]
         drive = self.drives[file.name] = Drive(file, main, beside)
         return drive
 
@@ -182,7 +180,9 @@ class Session:
                 return f"Campaign '{arguments['campaign']}' is stopping."
             case "approve" | "deny":
                 site = self._site(arguments["site"])
-                state = await site.decide(arguments["run"], arguments["by"], verb == "approve", arguments.get("note", ""))
+                state = await site.decide(
+                    arguments["run"], arguments["by"], verb == "approve", arguments.get("note", "")
+                )
                 return f"Run {arguments['run']} is {state}."
             case "cancel":
                 await self._site(arguments["site"]).cancel_run(arguments["run"], arguments["by"])

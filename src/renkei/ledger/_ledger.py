@@ -249,7 +249,7 @@ def _insert(db: sqlite3.Connection, head: str, values: Sequence[object], tail: s
     at, n_left = 0, len(values) // 3
     for n in _CHUNKS:
         while n_left >= n:
-            db.execute(f"{head} VALUES {', '.join(['(?, ?, ?)'] * n)}{tail}", values[at : at + 3 * n])  # noqa: S608
+            db.execute(f"{head} VALUES {', '.join(['(?, ?, ?)'] * n)}{tail}", values[at : at + 3 * n])
             at, n_left = at + 3 * n, n_left - n
 
 

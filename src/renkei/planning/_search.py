@@ -85,7 +85,7 @@ class Search:
         return None
 
     def _stepped(self, codec: RowCodec, row: np.ndarray, value: float) -> Rows:
-        """Return the rows of the way up from `row` in single steps to the best neighbour, n x n_columns; may be none."""
+        """Return the rows of the way up from `row` in single steps to the best neighbour, n x n_columns; maybe none."""
         way: list[np.ndarray] = []
         while len(way) < _MAX_STEPS and len(around := codec.neighbours(row)):
             values = self.values(around)

@@ -29,6 +29,7 @@ from cedarpy import pst
 
 from renkei.errors import ConfigError
 from renkei.model.procedure import ProcedureSpec
+from renkei.model.records import Reason
 from renkei.policy._memo import Memo
 from renkei.policy._reading import SitePolicy, Vocabulary, looks_at_runs, read_policies
 from renkei.policy._schema import (
@@ -42,7 +43,6 @@ from renkei.policy._schema import (
     request_of,
     schema_of,
 )
-from renkei.model.records import Reason
 from renkei.policy.decision import Decision
 from renkei.policy.question import Question
 
@@ -131,7 +131,7 @@ class SitePolicies:
             # Cedar names policies in no order, but the same question has to give the same record.
             answer, errors = result.decision, sorted(result.diagnostics.errors)
             fired = sorted((self._policies[id_] for id_ in result.diagnostics.reasons), key=lambda p: p.position)
-        except Exception as error:  # whatever goes wrong in Cedar or on the way to it, the answer is no
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong in Cedar or on the way to it, the answer is no
             return _deny("site.unreadable", f"The site's policies cannot read the question: {error}.")
         forbids = [_reason(policy) for policy in fired if not policy.permits]
         if errors or answer is cedarpy.Decision.NoDecision:

@@ -63,7 +63,7 @@ def write_key_file(path: Path, content: KeyFile) -> None:
                 os.fsync(handle)
             os.link(temporary, path)  # unlike a rename, fails when something is there
         finally:
-            os.unlink(temporary)
+            Path(temporary).unlink()
         _sync_folder(path.parent)
     except FileExistsError:
         raise UsageError(f"{path} exists already.", "Move the old key away first, or choose another path.") from None

@@ -9,10 +9,10 @@ from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from fakes import FakeExecutor, HeldClock, batch, cancellation, offered, records, request, settled, site
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fakes import FakeExecutor, HeldClock, batch, cancellation, offered, records, request, settled, site
 from renkei.accounts import Books
 from renkei.errors import Expired, UsageError
 from renkei.executors import JobEnd

@@ -2,10 +2,7 @@
 
 from typing import cast
 
-import pytest
-from hand_clock import HandClock
 from fakes import spec
-
 from renkei.federation import Broker, Route
 from renkei.model.binding import Binding
 

@@ -257,11 +257,11 @@ def test_the_random_numbers_and_settings_of_others_are_left_alone():
     n_threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+        before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
         planner.tell([Observation({"x": 0.31}, outputs={"f": 0.0001})])
         planner.ask(1)
         assert torch.equal(torch.get_rng_state(), before[0])
-        assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
+        assert np.random.get_state()[1].tolist() == before[1]
         assert random.getstate() == before[2]
         assert torch.get_num_threads() == 2
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import msgspec
 import pytest
-from hand_clock import HandClock
+
 from fakes import (
     FakeExecutor,
     HeldClock,
@@ -26,7 +26,7 @@ from fakes import (
     site,
     succeed,
 )
-
+from hand_clock import HandClock
 from renkei.errors import AgreementError, Denied, Expired
 from renkei.federation import CANCEL_BATCH, RUN_BATCH
 from renkei.ledger import LedgerReader, verify

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from hand_clock import HandClock
-from fakes import FakeExecutor, balance, batch, cancellation, listening, offered, records, request, said, settled, site
 
+from fakes import FakeExecutor, balance, batch, cancellation, listening, offered, records, request, said, settled, site
+from hand_clock import HandClock
 from renkei.errors import UsageError
 from renkei.model.records import Record
 from renkei.model.rule import Rule

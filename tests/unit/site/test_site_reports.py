@@ -4,7 +4,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from hand_clock import HandClock
+
 from fakes import (
     FakeExecutor,
     HeldClock,
@@ -18,7 +18,7 @@ from fakes import (
     succeed,
     until,
 )
-
+from hand_clock import HandClock
 from renkei.executors import Job, JobEnd
 from renkei.model.records import read_record
 

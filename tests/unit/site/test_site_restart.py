@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from hand_clock import HandClock
-from fakes import FakeExecutor, agreement, balance, offered, records, request, said, settled, site
 
+from fakes import FakeExecutor, agreement, balance, offered, records, request, said, settled, site
+from hand_clock import HandClock
 from renkei.executors import JobEnd
 from renkei.ledger import verify
 from renkei.site import Runs, Site

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from hand_clock import HandClock
+
 from fakes import (
     FakeExecutor,
     HeldClock,
@@ -23,7 +23,7 @@ from fakes import (
     site,
     until,
 )
-
+from hand_clock import HandClock
 from renkei.errors import Denied, LedgerError, SubmitRejected
 from renkei.executors import Job, JobEnd
 from renkei.home._session import first_error
