@@ -62,6 +62,14 @@ class HeldClock(HandClock):
         return call()
 
 
+class RunningClock(HandClock):
+    """A clock on which whoever sleeps makes the time pass."""
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(0.0005)
+        self.time += seconds
+
+
 Answer = Callable[[Job], "JobEnd | None"]
 
 
@@ -360,6 +368,20 @@ async def routes_to(file: CampaignFile, sites: Iterable[SiteHandle]) -> list[Rou
 async def runner_over(campaign: Campaign, *sites: SiteHandle) -> Runner:
     routes = await routes_to(campaign.file, sites)
     return Runner(campaign, {site.name: site for site in sites}, Broker(routes, campaign.clock))
+
+
+@asynccontextmanager
+async def federation(
+    folder: Path, clock: Clock, us: FakeExecutor, jp: FakeExecutor, **options: Any
+) -> AsyncGenerator[tuple[Site, Site]]:
+    """Open two sites; options whose name begins with `us_` or `jp_` are for one of them."""
+    both = {key: value for key, value in options.items() if key[:3] not in ("us_", "jp_")}
+    mine, theirs = ({k[3:]: v for k, v in options.items() if k[:3] == p} for p in ("us_", "jp_"))
+    async with (
+        site(folder, clock, us, name="us-site", **both, **mine).opened() as first,
+        site(folder, clock, jp, name="jp-site", **both, **theirs).opened() as second,
+    ):
+        yield first, second
 
 
 class Wire:

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from doc_pages import DOCS, Shell, blocks_of
+from doc_pages import DOCS, ROOT, Shell, blocks_of
 
 from renkei.policy._reading import ANNOTATIONS
 from renkei.policy._schema import FACTS, PER_RUN, RESOURCE
@@ -51,3 +51,14 @@ def test_code_on_the_pages_is_python() -> None:
             if block.language == "python":
                 compile(block.text, f"{page.name}:{block.line}", "exec", dont_inherit=True)
     assert sys.version_info >= (3, 11)
+
+
+def test_the_readme_does_what_it_says(tmp_path: Path) -> None:
+    with Shell(tmp_path) as shell:
+        shell.do(ROOT / "README.md")
+
+
+def test_the_readme_names_extras_that_there_are() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert all(f"`{name}`" in text for name in extras if name not in ("bench", "dev"))

@@ -1,5 +1,6 @@
 """A campaign's own side: its ledger, its planner, what it has found. `ask` and `tell`; the runner adds sites."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from renkei.ids import IdMint
 from renkei.ledger import Ledger, LedgerReader
 from renkei.model.campaign import Campaign as CampaignFile
 from renkei.model.records import (
+    Body,
     CampaignEnded,
     CampaignOpened,
     CampaignResumed,
@@ -56,11 +58,6 @@ class Campaign:
     ) -> None:
         self.file, self.name, self.directory, self.key, self.clock = file, file.name, directory, key, clock
         self.trials, self.runs, self.status = Trials(), TrialRuns(), Status()
-        self.ledger = Ledger(
-            directory / "ledger.db", f"campaign/{file.name}", key, clock, [self.trials, self.runs, self.status]
-        )
-        self._size_at_opening = self.ledger.size
-        self.new_id = IdMint(clock).new
         self._planner: Planner = create(
             file.planner.name,
             file.space,
@@ -70,6 +67,11 @@ class Campaign:
             warm=warm,
             options=file.planner.options,
         )
+        self.ledger = Ledger(
+            directory / "ledger.db", f"campaign/{file.name}", key, clock, [self.trials, self.runs, self.status]
+        )
+        self._size_at_opening = self.ledger.size
+        self.new_id = IdMint(clock).new
         known = self.status.row
         if self.ledger.size == 0:
             self.ledger.append(
@@ -82,8 +84,7 @@ class Campaign:
                 f"Campaign '{file.name}' exists already and was defined otherwise.",
                 "Give the new one another name, or resume the old one with: renkei campaign resume NAME",
             )
-        ended = sorted((row for row in self.trials.rows.values() if row.ended_at), key=lambda row: row.ended_at)
-        self._untold = [_observation(row) for row in ended]
+        self._untold = _ended(self.trials.rows.values())
 
     def take_up(self) -> None:
         """Write down that somebody drives it again; nothing to say of a campaign that was only just opened."""
@@ -120,18 +121,37 @@ class Campaign:
         return rows
 
     def observe(self, trial: str, outputs: Mapping[str, float], run: str = "") -> None:
-        """Write down what a pending trial gave, in campaign units."""
-        self.ledger.append(TrialObserved(trial, run, dict(outputs)))
-        self._untold.append(_observation(self.trials.rows[trial]))
+        """Write down what a pending trial gave, in campaign units.
+
+        Raises:
+            UsageError: The trial is not pending, or an output is not a finite number.
+        """
+        for name, value in outputs.items():
+            if not math.isfinite(value):
+                raise UsageError(f"Output '{name}' is {value}, not a finite number.")
+        self._conclude(trial, TrialObserved(trial, run, dict(outputs)))
 
     def rule_out(self, trial: str, why: str, run: str = "") -> None:
-        """Write down that a pending trial's point cannot work."""
-        self.ledger.append(TrialInfeasible(trial, run, why))
-        self._untold.append(_observation(self.trials.rows[trial]))
+        """Write down that a pending trial's point cannot work.
+
+        Raises:
+            UsageError: The trial is not pending.
+        """
+        self._conclude(trial, TrialInfeasible(trial, run, why))
 
     def abandon(self, trial: str, why: str) -> None:
-        """Write down that nothing can be learned of a pending trial."""
-        self.ledger.append(TrialAbandoned(trial, why))
+        """Write down that nothing can be learned of a pending trial.
+
+        Raises:
+            UsageError: The trial is not pending.
+        """
+        self._conclude(trial, TrialAbandoned(trial, why))
+
+    def _conclude(self, trial: str, fate: Body) -> None:
+        if trial not in self.trials.pending:
+            row = self.trials.rows.get(trial)
+            raise UsageError(f"Trial {trial} is {row.state if row else 'unknown here'}, not pending.")
+        self.ledger.append(fate)
         self._untold.append(_observation(self.trials.rows[trial]))
 
     def end(self, state: str, why: str) -> None:
@@ -177,4 +197,9 @@ def observations_of(ledger: Path) -> list[Observation]:
     """
     with LedgerReader(ledger) as reader:
         rows = reader.table("trials", TrialRow).values()
-    return [_observation(row) for row in sorted(rows, key=lambda row: row.ended_at) if row.state != PENDING]
+    return _ended(rows)
+
+
+def _ended(rows: Iterable[TrialRow]) -> list[Observation]:
+    """Return what became of the trials that are not pending, in the order in which it was written down."""
+    return [_observation(row) for row in sorted(rows, key=lambda row: row.ended_seq) if row.state != PENDING]

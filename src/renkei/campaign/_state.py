@@ -47,6 +47,8 @@ class TrialRow(msgspec.Struct, gc=False):
     """In campaign units."""
     ended_at: float = 0.0
     why: str = ""
+    ended_seq: int = 0
+    """The number of the record that tells its fate; times may be the same, or go back."""
 
 
 class RunRow(msgspec.Struct, gc=False):
@@ -98,13 +100,16 @@ class Trials(Table[TrialRow]):
                 row.runs = (*row.runs, body.run)
             case TrialObserved():
                 row = self.pending.pop(body.trial)
-                row.state, row.run, row.outputs, row.ended_at = "observed", body.run, body.outputs, at
+                row.state, row.run, row.outputs = "observed", body.run, body.outputs
+                row.ended_at, row.ended_seq = at, seq
             case TrialInfeasible():
                 row = self.pending.pop(body.trial)
-                row.state, row.run, row.why, row.ended_at = "infeasible", body.run, body.why, at
+                row.state, row.run, row.why = "infeasible", body.run, body.why
+                row.ended_at, row.ended_seq = at, seq
             case TrialAbandoned():
                 row = self.pending.pop(body.trial)
-                row.state, row.why, row.ended_at = "abandoned", body.why, at
+                row.state, row.why = "abandoned", body.why
+                row.ended_at, row.ended_seq = at, seq
             case _:
                 return
         self.put(row.trial, row)

@@ -1,6 +1,6 @@
 """The audit of a campaign: every ledger by itself, and what campaigns say about sites against sites' ledgers."""
 
-import tempfile
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +10,8 @@ from renkei.campaign import Status, TrialRuns, Trials
 from renkei.errors import RenkeiError
 from renkei.ledger import Finding, LedgerReader, Projection, verify
 from renkei.ledger.merkle import root_of
+from renkei.model.records import CampaignOpened
 from renkei.report._claims import Claims, check_claims, collect_claims
-from renkei.report._history import History
-from renkei.report._snapshot import copy_ledger
 from renkei.report._view import CampaignView
 from renkei.site import Runs
 from renkei.trust.keys import PublicKey
@@ -62,44 +61,51 @@ def audit_campaign(view: CampaignView) -> list[LedgerAudit]:
     the signatures of the site's institution, and its root is that of the site's records up to there. What cannot be
     checked, because a ledger or the agreement is not there, counts as a problem.
 
-    All is done on copies, each of one moment, the campaigns' first: what a campaign heard was durable at the site
-    before. A campaign may go on meanwhile.
+    Campaigns are read first: what a campaign heard was durable at the site before, so that a campaign may go on
+    meanwhile.
     """
-    claims: dict[str, Claims] = {}
-    with tempfile.TemporaryDirectory(prefix="renkei-audit-") as folder:
-        copy = Path(folder) / "ledger.db"
-        campaigns = [_campaign(view, each, copy, claims) for each in (view.history, *view.baselines)]
-        campaigns[0].problems += _definition_problems(view)
-        sites = [_site(view, name, copy, claims[name]) for name in claims]
+    claims: dict[str, Claims] = {site.name: Claims() for site in view.sites}
+    campaigns = [_campaign(view, owner, path, claims) for owner, path in view.campaign_ledgers]
+    if view.history.size:
+        campaigns[0].problems += _terms_problems(view)
+    sites = [_site(view, name, claims[name]) for name in claims]
     for audit in (*campaigns, *sites):
         if (n_more := len(audit.problems) - PROBLEMS_MAX) > 0:
             audit.problems[PROBLEMS_MAX:] = [f"and {n_more} more"]
     return [*campaigns, *sites]
 
 
-def _campaign(view: CampaignView, history: History, copy: Path, claims: dict[str, Claims]) -> LedgerAudit:
-    audit = LedgerAudit(f"campaign/{history.status.campaign}", history.path)
-    key = _key(view, view.status.institution, audit)
-    if _by_itself(audit, key, [Trials(), TrialRuns(), Status()], copy):
-        audit.n_reports, audit.n_seen = collect_claims(copy, audit.problems, claims)
-        copy.unlink()
-    for run in history.runs.values():
-        claims.setdefault(run.row.site, Claims())
+def _campaign(view: CampaignView, owner: str, path: Path, claims: dict[str, Claims]) -> LedgerAudit:
+    audit = LedgerAudit(owner, path)
+    institution = _opened_by(path)
+    key = _key(view, institution, audit) if institution else None
+    if _by_itself(audit, key, [Trials(), TrialRuns(), Status()]):
+        audit.n_reports, audit.n_seen = collect_claims(path, audit.problems, claims)
+    if not institution and audit.records:
+        audit.problems.append("it does not begin with who opened the campaign, so that nobody vouches for its key")
     return audit
 
 
-def _site(view: CampaignView, name: str, copy: Path, claims: Claims) -> LedgerAudit:
+def _opened_by(path: Path) -> str:
+    """Return the institution that opened a campaign; empty for a ledger without records, or that begins otherwise."""
+    try:
+        with LedgerReader(path) as ledger:
+            first = next(ledger.records(), None)
+    except (RenkeiError, sqlite3.Error):  # what is wrong is found by verifying it
+        return ""
+    return first.body.institution if first is not None and isinstance(first.body, CampaignOpened) else ""
+
+
+def _site(view: CampaignView, name: str, claims: Claims) -> LedgerAudit:
     site = {site.name: site for site in view.sites}.get(name)
     audit = LedgerAudit(f"site/{name}", site.ledger if site else None)
     key = _key(view, site.institution if site else "", audit)
     if audit.path is None:
         audit.problems.append(f"it could not be checked: {site.problem if site else 'no run was asked for there'}")
         check_claims(name, claims, None, key)
-    elif _by_itself(audit, key, [Runs(), Books()], copy):
-        check_claims(name, claims, copy, key)
-        copy.unlink()
     else:
-        check_claims(name, claims, None, key)
+        is_readable = _by_itself(audit, key, [Runs(), Books()])
+        check_claims(name, claims, audit.path if is_readable else None, key)
     return audit
 
 
@@ -113,13 +119,11 @@ def _key(view: CampaignView, institution: str, audit: LedgerAudit) -> PublicKey 
     return PublicKey.parse(known.key)
 
 
-def _by_itself(audit: LedgerAudit, key: PublicKey | None, projections: Sequence[Projection], copy: Path) -> bool:
-    """Check one ledger; return whether it could be read, so that `copy` now holds a copy of it."""
+def _by_itself(audit: LedgerAudit, key: PublicKey | None, projections: Sequence[Projection]) -> bool:
+    """Check one ledger; return whether it can be read at all."""
     assert audit.path is not None
-    copy.unlink(missing_ok=True)
     try:
-        copy_ledger(audit.path, copy)
-        found = _verified(copy, key, projections)
+        found = _verified(audit.path, key, projections)
     except RenkeiError as error:
         audit.problems.append(error.message)
         return False
@@ -131,19 +135,25 @@ def _by_itself(audit: LedgerAudit, key: PublicKey | None, projections: Sequence[
     return True
 
 
-def _verified(copy: Path, key: PublicKey | None, projections: Sequence[Projection]) -> Finding:
+def _verified(path: Path, key: PublicKey | None, projections: Sequence[Projection]) -> Finding:
     """Return what verification finds; records that are whole but make no sense together are a finding, too."""
     try:
-        return verify(copy, key, projections)
+        return verify(path, key, projections)
     except (LookupError, AttributeError, TypeError, ValueError) as error:
-        found = verify(copy, key)
+        found = verify(path, key)
         why = f"its records contradict each other, so that they cannot be folded: {type(error).__name__}: {error}"
         return found if found.problem else found._replace(problem=why)
 
 
-def _definition_problems(view: CampaignView) -> list[str]:
-    same = (view.directory / "campaign.toml").read_bytes() == view.status.text.encode()
-    return [] if same else ["campaign.toml is not what the ledger says that the campaign was opened with"]
+def _terms_problems(view: CampaignView) -> list[str]:
+    """Return what is wrong with how the campaign came to be: who opened it, and with which definition."""
+    problems: list[str] = []
+    status = view.status
+    if view.agreement and not view.agreement.may_sign_for(status.institution, status.team):
+        problems.append(f"the agreement does not have '{status.institution}' in team '{status.team}'")
+    if (view.directory / "campaign.toml").read_bytes() != status.text.encode():
+        problems.append("campaign.toml is not what the ledger says that the campaign was opened with")
+    return problems
 
 
 def stand_of(path: Path) -> tuple[int, str]:

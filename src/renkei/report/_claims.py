@@ -1,5 +1,6 @@
 """What campaign ledgers say that sites' ledgers hold, and whether it is so."""
 
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,7 @@ def collect_claims(ledger_path: Path, problems: list[str], claims: dict[str, Cla
                 elif isinstance(body, CheckpointSeen):
                     claims.setdefault(body.site, Claims()).notes.append(Note(problems, record.seq, body.note))
                     n_notes += 1
-        except (RenkeiError, msgspec.DecodeError) as error:
+        except (RenkeiError, msgspec.DecodeError, sqlite3.Error) as error:
             problems.append(f"what it says about sites cannot be read to its end: {error}")
     return n_reports, n_notes
 
@@ -91,13 +92,18 @@ def check_claims(site: str, claims: Claims, ledger_path: Path | None, key: Publi
         ledger_path: The site's ledger; None when it cannot be read.
         key: The key of the site's institution; None when nobody vouches for one.
     """
-    roots = {} if ledger_path is None else _compare(site, claims, ledger_path)
-    if ledger_path is None and claims.reports:
+    roots: dict[int, bytes] | None = None
+    if ledger_path is not None:
+        try:
+            roots = _compare(site, claims, ledger_path)
+        except (RenkeiError, sqlite3.Error):  # its own audit says what is wrong with it
+            roots = None
+    if roots is None and claims.reports:
         for problems in _each(report.problems for report in claims.reports):
             n = sum(report.problems is problems for report in claims.reports)
             problems.append(f"{n} records that it repeats of site/{site} could not be compared: no ledger to read")
     for note in claims.notes:
-        if problem := _note_problem(site, note.text, key, roots):
+        if problem := _note_problem(site, note.text, key, roots or {}):
             note.problems.append(f"record {note.at}, a checkpoint of site/{site}: {problem}")
 
 

@@ -98,7 +98,7 @@ def _add_files(crate: Any, view: CampaignView, staged: Path) -> None:
     _add(crate, signatures, "agreement.toml.sig", "The parties' signatures on the agreement", "application/jsonl")
     _add(crate, write_trials(view, staged), "trials.csv", "Every trial of the campaign and its baselines", "text/csv")
     _add(crate, write_runs(view, staged), "runs.csv", "Every run of the campaign and its baselines", "text/csv")
-    ledgers = [(f"campaign-{each.status.campaign}.db", each.path) for each in (view.history, *view.baselines)]
+    ledgers = [(f"{owner.replace('/', '-')}.db", path) for owner, path in view.campaign_ledgers]
     ledgers += [(f"site-{site.name}.db", site.ledger) for site in view.sites if site.ledger]
     for file, path in ledgers:
         copy = staged / file

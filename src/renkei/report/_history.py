@@ -1,11 +1,13 @@
 """What one campaign ledger tells: the campaign's trials and runs, and what sites reported word for word."""
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from renkei.campaign import RunRow, Status, StatusRow, TrialRow, TrialRuns, Trials
 from renkei.campaign._state import OPEN
+from renkei.errors import IntegrityBroken
 from renkei.ledger import LedgerReader
 from renkei.model.quantity import Quantity
 from renkei.model.records import (
@@ -126,31 +128,40 @@ def read_history(path: Path) -> History:
     Everything comes from one pass over the records, so that trials, runs and times fit each other.
 
     Raises:
-        LedgerError: There is no readable ledger at this path.
+        LedgerError: There is no readable ledger at this path, or its records do not make sense.
     """
+    try:
+        with LedgerReader(path) as ledger:
+            return _read(ledger)
+    except (sqlite3.Error, LookupError, AttributeError, TypeError, ValueError) as error:
+        raise IntegrityBroken(
+            f"The ledger {path} does not make sense: {type(error).__name__}: {error}.",
+            f"Run: renkei ledger verify {path}",
+        ) from error
+
+
+def _read(ledger: LedgerReader) -> History:
     trials, table, status = Trials(), TrialRuns(), Status()
     requested: dict[str, RunRequested] = {}
     said: dict[str, list[Record]] = {}
     driven_s: dict[str, float] = {}
     seen: list[tuple[float, CheckpointSeen]] = []
     size = 0
-    with LedgerReader(path) as ledger:
-        for record in ledger.records():
-            body = record.body
-            for projection in (trials, table, status):
-                if isinstance(body, projection.bodies):
-                    projection.apply(record.seq, record.at, body)
-            if isinstance(body, RunReported):
-                report = read_record(body.record)
-                said.setdefault(report.body.run, []).append(report)
-            elif isinstance(body, RunRequested):
-                requested[body.run] = body
-            elif isinstance(body, TrialObserved | TrialInfeasible | TrialAbandoned):
-                driven_s[body.trial] = status.row.active_s + record.at - status.row.session_at
-            elif isinstance(body, CheckpointSeen):
-                seen.append((record.at, body))
-            size = record.seq + 1
-        notes = ledger.notes()
+    for record in ledger.records():
+        body = record.body
+        for projection in (trials, table, status):
+            if isinstance(body, projection.bodies):
+                projection.apply(record.seq, record.at, body)
+        if isinstance(body, RunReported):
+            report = read_record(body.record)
+            said.setdefault(report.body.run, []).append(report)
+        elif isinstance(body, RunRequested):
+            requested[body.run] = body
+        elif isinstance(body, TrialObserved | TrialInfeasible | TrialAbandoned):
+            driven_s[body.trial] = status.row.active_s + record.at - status.row.session_at
+        elif isinstance(body, CheckpointSeen):
+            seen.append((record.at, body))
+        size = record.seq + 1
     runs = {run: Run(row, requested[run], tuple(said.get(run, ()))) for run, row in table.rows.items()}
     rows = tuple(trials.rows.values())
-    return History(path, size, status.row, rows, runs, driven_s, tuple(seen), notes)
+    return History(ledger.path, size, status.row, rows, runs, driven_s, tuple(seen), ledger.notes())

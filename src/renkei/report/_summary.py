@@ -87,12 +87,9 @@ def _audited(audit: LedgerAudit) -> dict[str, Any]:
 
 
 def _unverified(view: CampaignView) -> list[dict[str, Any]]:
-    owners: list[tuple[str, Path | None]] = [
-        (f"campaign/{each.status.campaign}", each.path) for each in (view.history, *view.baselines)
-    ]
-    owners += [(f"site/{site.name}", site.ledger) for site in view.sites]
+    sites = [(f"site/{site.name}", site.ledger) for site in view.sites]
     found: list[dict[str, Any]] = []
-    for owner, path in owners:
+    for owner, path in (*view.campaign_ledgers, *sites):
         records, root = (0, "") if path is None else stand_of(path)
         found.append({"owner": owner, "records": records, "root": root, "verified": None, "covered": 0, "problems": []})
     return found

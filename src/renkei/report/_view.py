@@ -1,9 +1,12 @@
 """Everything that a reader wants to know about one campaign, read from ledger files and never from a live process."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from renkei.accounts import Balance
 from renkei.campaign import StatusRow, TrialRow
@@ -98,6 +101,12 @@ class CampaignView:
     def status(self) -> StatusRow:
         """The campaign as a whole."""
         return self.history.status
+
+    @property
+    def campaign_ledgers(self) -> list[tuple[str, Path]]:
+        """The ledgers of the campaign and its baselines, each with the owner that it must be of."""
+        beside = [(f"campaign/{self.name}.{each.path.parent.name}", each.path) for each in self.baselines]
+        return [(f"campaign/{self.name}", self.history.path), *beside]
 
     @property
     def state(self) -> str:
@@ -196,13 +205,15 @@ def _site(
     institution = agreement.sites[name].institution if agreement and name in agreement.sites else ""
     runs = tuple(run for run in history.runs.values() if run.row.site == name)
     beside = tuple(run for each in baselines for run in each.runs.values() if run.row.site == name)
+    path: Path | None = None
     try:
         path = home.site_ledger(name)
         with LedgerReader(path) as ledger:
             table = ledger.table("books", Balance).values()
         balances = tuple(row for row in table if row.team == history.status.team)
-    except RenkeiError as error:
-        return SiteView(name, institution, None, runs, beside, (), error.message)
+    except (RenkeiError, sqlite3.Error, msgspec.DecodeError) as error:
+        there = path if path is not None and path.is_file() else None
+        return SiteView(name, institution, there, runs, beside, (), str(error))
     return SiteView(name, institution, path, runs, beside, balances)
 
 

@@ -137,7 +137,7 @@ def test_any_row_stands_for_a_legal_point_and_so_do_its_neighbours(space: Space,
     assert len(around) == expected
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(spaces(), st.integers(0, 99), st.lists(st.none() | st.floats(), min_size=8, max_size=14), st.data())
 def test_a_bayesian_planner_proposes_legal_new_points_whatever_was_observed(
     space: Space, seed: int, values: list[float | None], data: st.DataObject

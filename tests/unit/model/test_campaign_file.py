@@ -482,7 +482,6 @@ def test_an_empty_file_says_what_a_campaign_needs() -> None:
         "campaign: found nothing, expected the table [campaign]",
         "space: found nothing, expected the table [space]",
         "objective: found nothing, expected tables [[objective]]",
-        "source: found nothing, expected tables [[source]]",
     ]
 
 

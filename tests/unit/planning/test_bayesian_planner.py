@@ -127,9 +127,10 @@ def test_the_search_turns_away_from_where_points_do_not_work():
         # What is seen where it works promises ever more towards x = 0, where nothing works.
         return None if x < 0.55 else {"f": x + (y - 0.3) ** 2 + (z - 0.8) ** 2}
 
-    history = play(BayesianPlanner(space, LOW, seed=1), space, trial, 24)
-    assert any(o.outcome == "infeasible" for o in history[:5])
-    assert sum(o.outcome == "infeasible" for o in history[5:]) <= 10
+    history = play(BayesianPlanner(space, LOW, seed=2), space, trial, 18)
+    assert sum(o.outcome == "infeasible" for o in history[:5]) >= 2
+    # Later the search tries how near to the edge it can go, and some trials fail; not before.
+    assert sum(o.outcome == "infeasible" for o in history[5:15]) <= 2
     assert best(history) < 0.6
 
 

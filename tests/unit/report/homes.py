@@ -5,6 +5,8 @@ from pathlib import Path
 
 import anyio
 
+from renkei.campaign import Campaign as Running
+from renkei.campaign import TrialRow
 from renkei.home._home import Home
 from renkei.home._session import Session
 from renkei.model.agreement import AgreementSite, Institution, Party, Team
@@ -185,3 +187,8 @@ def search(name: str = "search", more: str = "", space: str = "") -> Campaign:
     if space:
         text = text.replace('x = { type = "real", low = 0.0, high = 1.0 }', space)
     return parse_campaign(text).resolved()
+
+
+def propose(campaign: Running) -> TrialRow:
+    """Have the campaign's planner propose one trial."""
+    return campaign.propose(campaign.question(1)())[0]

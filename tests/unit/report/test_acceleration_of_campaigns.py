@@ -5,7 +5,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from homes import search
+from homes import propose, search
 
 from renkei.campaign import Campaign
 from renkei.home._home import Home, baseline_of
@@ -35,7 +35,7 @@ def told(tmp_path: Path, clock, key):
         async def one(file: Definition, where: Path, outputs: Sequence[float | dict | None], seconds: float) -> None:
             campaign = Campaign(file, where, key, "", clock)
             for output in outputs:
-                (trial,) = campaign.propose(1)
+                trial = propose(campaign)
                 clock.time += seconds
                 if output is None:
                     campaign.rule_out(trial.trial, "melted")

@@ -8,12 +8,14 @@ from pathlib import Path
 import anyio
 import msgspec
 import pytest
+from homes import search
 
 from renkei.accounts import Books
 from renkei.campaign import Status, TrialRuns, Trials
+from renkei.errors import LedgerError
 from renkei.home._home import Home
 from renkei.ledger import Ledger, LedgerReader, Projection
-from renkei.model.records import Body, CheckpointSeen, RunEnded, RunReported
+from renkei.model.records import Body, CampaignResumed, CheckpointSeen, RunEnded, RunReported, TrialObserved
 from renkei.report import LedgerAudit, _audit, audit_campaign, summarize, view_campaign
 from renkei.site import Runs
 from renkei.trust.keys import Key
@@ -165,6 +167,61 @@ def test_a_site_whose_ledger_is_not_there_is_not_called_verified(copy: Home) -> 
 def test_a_file_that_is_no_ledger_is_a_finding(copy: Home) -> None:
     copy.site_ledger("jp-lab").write_bytes(b"nothing" * 1000)
     assert not audits(copy)["site/jp-lab"].verified
+
+
+@pytest.mark.parametrize("whose", ["site", "campaign"])
+def test_a_damaged_file_is_a_finding_or_an_error_of_ours(copy: Home, whose: str) -> None:
+    path = copy.site_ledger("jp-lab") if whose == "site" else copy.campaign_ledger("hard-alloy")
+    content = bytearray(path.read_bytes())
+    content[4096 * 2 :] = b"\xff" * (len(content) - 4096 * 2)
+    path.write_bytes(content)
+    if whose == "site":
+        said = {ledger["owner"]: ledger for ledger in summarize(copy, "hard-alloy")["ledgers"]}
+        assert said["site/jp-lab"]["verified"] is False
+    else:
+        with pytest.raises(LedgerError):
+            summarize(copy, "hard-alloy")
+
+
+def test_a_campaign_whose_records_contradict_each_other_is_an_error_of_ours(copy: Home, clock) -> None:
+    path = copy.campaign_ledger("hard-alloy")
+
+    def strange(seq: int, body: Body) -> Body:
+        return msgspec.structs.replace(body, trial="another") if isinstance(body, TrialObserved) else body
+
+    rewrite(path, copy.key("us-lab"), clock, [], strange)
+    with pytest.raises(LedgerError, match="renkei ledger verify"):
+        summarize(copy, "hard-alloy")
+
+
+def test_a_campaign_that_has_only_just_begun_is_sound(copy: Home, clock) -> None:
+    directory = copy.campaign_directory("new")
+    copy.begin(search("new"), directory)
+
+    async def main() -> None:
+        ledger = Ledger(directory / "ledger.db", "campaign/new", copy.key("us-lab"), clock)
+        assert [(a.owner, a.problems) for a in audit_campaign(view_campaign(copy, "new"))] == [("campaign/new", [])]
+        await ledger.close()
+
+    anyio.run(main)
+
+
+def test_a_campaign_that_does_not_say_who_opened_it_is_found(copy: Home, clock) -> None:
+    path = copy.campaign_ledger("hard-alloy")
+
+    def silent(seq: int, body: Body) -> Body:
+        return CampaignResumed("0", 0.0) if seq == 0 else body
+
+    rewrite(path, copy.key("us-lab"), clock, [Trials(), TrialRuns(), Status()], silent)
+    assert any("does not begin with who opened" in problem for problem in audits(copy)[CAMPAIGN].problems)
+
+
+def test_an_institution_that_does_not_belong_to_the_team_is_found(copy: Home) -> None:
+    path = copy.agreement_path
+    text = path.read_text().replace('institutions = ["us-lab", "jp-lab"]', 'institutions = ["jp-lab"]')
+    assert text != path.read_text()
+    copy.put_agreement(text, [copy.key("us"), copy.key("jp")])
+    assert "the agreement does not have 'us-lab' in team 'materials'" in audits(copy)[CAMPAIGN].problems
 
 
 def test_an_agreement_that_nobody_signed_vouches_for_no_key(copy: Home) -> None:

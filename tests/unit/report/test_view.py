@@ -5,7 +5,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from homes import search
+from homes import propose, search
 
 from renkei.accounts import Balance
 from renkei.campaign import Campaign, RunRow, StatusRow, TrialRow
@@ -89,11 +89,11 @@ def test_a_campaign_that_has_no_ledger_yet_cannot_be_viewed(copy: Home) -> None:
 def test_a_history_is_read_while_the_campaign_goes_on(tmp_path: Path, clock, key) -> None:
     async def main() -> None:
         campaign = Campaign(search(), tmp_path, key, "", clock)
-        (first,) = campaign.propose(1)
+        first = propose(campaign)
         campaign.observe(first.trial, {"y": 1.0})
         await campaign.sync()
         assert [row.state for row in read_history(tmp_path / "ledger.db").trials] == ["observed"]
-        campaign.propose(1)
+        propose(campaign)
         await campaign.sync()
         assert [row.state for row in read_history(tmp_path / "ledger.db").trials] == ["observed", "pending"]
         await campaign.ledger.close()
@@ -104,7 +104,8 @@ def test_a_history_is_read_while_the_campaign_goes_on(tmp_path: Path, clock, key
 def test_time_counts_only_while_somebody_drives(tmp_path: Path, clock, key) -> None:
     async def session(pause: float) -> None:
         campaign = Campaign(search(), tmp_path, key, "", clock)
-        (trial,) = campaign.propose(1)
+        campaign.take_up()
+        trial = propose(campaign)
         clock.time += pause
         campaign.observe(trial.trial, {"y": 1.0})
         await campaign.ledger.close()

@@ -1,0 +1,149 @@
+"""No answer means unknown, not failed: the campaign asks for the run by id before it does anything else."""
+
+from collections import Counter
+from pathlib import Path
+
+import anyio
+import pytest
+
+from fakes import (
+    FakeExecutor,
+    Wire,
+    balance,
+    campaign_file,
+    kinds,
+    open_campaign,
+    records,
+    runner_over,
+    settled,
+    site,
+    succeed,
+    until,
+)
+from hand_clock import HandClock
+from renkei.errors import Unreachable
+from renkei.executors import JobEnd
+
+pytestmark = pytest.mark.anyio
+
+
+class Cut:
+    """Cuts a line at the first `n` calls of a method."""
+
+    def __init__(self, method: str, n: int = 1) -> None:
+        self.method, self.n_left = method, n
+
+    def __call__(self, method: str) -> None:
+        if method == self.method and self.n_left:
+            self.n_left -= 1
+            raise Unreachable("The line is down.")
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize(("method", "n"), [("submit", 1), ("submit", 3), ("find", 0)])
+async def test_a_request_without_an_answer_is_asked_about_and_sent_again_only_if_unheard_of(
+    side: str, method: str, n: int, tmp_path: Path, clock: HandClock
+) -> None:
+    executor = FakeExecutor(answer=succeed)
+    async with site(tmp_path, clock, executor).opened() as here:
+        wire = Wire(here)
+        cuts = [Cut("submit", 1), Cut("find", 2)] if method == "find" else [Cut(method, n)]
+        setattr(wire, side, lambda called: [cut(called) for cut in cuts])
+        campaign = open_campaign(campaign_file("trials = 5"), tmp_path, clock)
+        runner = await runner_over(campaign, wire)
+        with anyio.fail_after(10):
+            await runner.run()
+        assert {t.state for t in campaign.trials.rows.values()} == {"observed"}
+        assert len(executor.taken) == len(set(executor.taken)) == 5
+        assert all(len(t.runs) == 1 for t in campaign.trials.rows.values())
+        assert balance(here) == (95, 0, 5)
+        n_batches = kinds(here).count("batch.received")
+        if side == "after":  # it had arrived: asked about, never sent again
+            assert wire.calls.count("submit") == n_batches
+        assert "find" in wire.calls
+        await campaign.ledger.close()
+
+
+async def test_what_is_sent_again_is_the_same_request_word_for_word(tmp_path: Path, clock: HandClock) -> None:
+    async with site(tmp_path, clock, FakeExecutor(answer=succeed)).opened() as here:
+        wire = Wire(here)
+        said: list[bytes] = []
+        wire.before = Cut("submit", 2)
+        original = here.submit
+
+        async def listen(envelope):  # type: ignore[no-untyped-def]
+            said.append(envelope.payload)
+            return await original(envelope)
+
+        here.submit = listen  # type: ignore[method-assign]
+        campaign = open_campaign(campaign_file("trials = 1"), tmp_path, clock)
+        with anyio.fail_after(10):
+            await (await runner_over(campaign, wire)).run()
+        (requested,) = records(campaign, "run.requested")
+        assert len(said) == 1
+        assert requested.body.run.encode() in said[0]
+        assert [r.body.run for r in records(here, "run.accepted")] == [requested.body.run]
+        await campaign.ledger.close()
+
+
+async def test_a_site_that_stays_away_for_long_is_asked_with_patience(tmp_path: Path, clock: HandClock) -> None:
+    """Neither recursion nor anything else grows with the number of tries."""
+    executor = FakeExecutor(answer=succeed)
+
+    class Impatient(HandClock):
+        async def sleep(self, seconds: float) -> None:
+            await anyio.sleep(0)
+
+    async with site(tmp_path, clock, executor).opened() as here:
+        wire = Wire(here)
+        wire.before = Cut("submit", 1500)
+        campaign = open_campaign(campaign_file("trials = 1"), tmp_path, Impatient())
+        with anyio.fail_after(20):
+            await (await runner_over(campaign, wire)).run()
+        assert len(executor.taken) == 1
+        assert len(campaign.runs.rows) == 1
+        await campaign.ledger.close()
+
+
+async def test_an_end_that_comes_before_its_receipt_is_taken_once(tmp_path: Path, clock: HandClock) -> None:
+    executor = FakeExecutor()
+    async with site(tmp_path, clock, executor).opened() as here:
+        wire = Wire(here)
+        wire.after = Cut("submit")
+        campaign = open_campaign(campaign_file("trials = 1"), tmp_path, clock)
+        runner = await runner_over(campaign, wire)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runner.run)
+            await until(lambda: executor.jobs)
+            await executor.succeed(*executor.jobs)
+        assert Counter(kinds(campaign))["trial.observed"] == 1
+        assert [route.in_flight for route in runner.broker.routes] == [0]
+        assert not runner._held
+        await campaign.ledger.close()
+
+
+async def test_a_parked_run_that_is_found_again_is_written_down_once(tmp_path: Path, clock: HandClock) -> None:
+    from renkei.model.rule import Rule
+
+    executor = FakeExecutor()
+    async with site(tmp_path, clock, executor, rules=[Rule("ask", "ask")]).opened() as here:
+        wire = Wire(here)
+        wire.after = Cut("submit")
+        campaign = open_campaign(campaign_file("trials = 1"), tmp_path, clock)
+        runner = await runner_over(campaign, wire)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runner.run)
+            await until(lambda: any(row.state == "parked" for row in campaign.runs.open.values()))
+            (parked,) = records(here, "run.parked")
+            for _ in range(3):
+                runner._hear("us-site", [parked.raw])
+            await settled()
+            (run,) = campaign.runs.open
+            await here.decide(run, "ada", True)
+            await until(lambda: campaign.runs.rows[run].state == "accepted")
+            runner._hear("us-site", [parked.raw])  # an answer that was long on its way
+            await settled()
+            assert campaign.runs.rows[run].state == "accepted"
+            await executor.end(JobEnd(run, "succeeded", 1.0, {"value": 1.0}))
+        assert kinds(campaign).count("run.reported") == 3
+        await campaign.ledger.close()
