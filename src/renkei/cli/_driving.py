@@ -63,7 +63,7 @@ def sites_for(file: Campaign, home: Home) -> list[str]:
     return [site for site in wanted if site in known]
 
 
-def drive(home: Home, embed: Callable[[], None], file: Campaign, start: Start, as_json: bool) -> int:
+def drive(home: Home, file: Campaign, start: Start, as_json: bool) -> int:
     """Drive a campaign to its end, tell what it found, and return the exit code.
 
     0: it ended by itself with something observed. 1: it was stopped, or nothing was observed. 3: every run was refused.
@@ -71,14 +71,14 @@ def drive(home: Home, embed: Callable[[], None], file: Campaign, start: Start, a
 
     Args:
         home: Is locked for as long as the campaign is driven.
-        embed: Makes the sites that the campaign brings along.
-        file: The campaign.
+        file: The campaign; the sites that its file embeds are made, or made to follow it.
         start: Begins or resumes it.
         as_json: Whether to print the summary as JSON.
     """
     console, interrupts = err(), Interrupts()
     with home.locked():
-        embed()
+        if file.sites:
+            home.embed(file.sites, file.team)
         driven = anyio.run(_drive, home, sites_for(file, home), start, console, interrupts)
     if interrupts.n and driven.runner.campaign.status.row.state not in ("reached", "exhausted"):
         where = "" if home.path == DEFAULT_HOME.absolute() else f" --home {home.path}"

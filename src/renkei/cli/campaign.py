@@ -43,12 +43,7 @@ def run_campaign(
     if campaign.sites:
         check_embedded(campaign, place.path)
     folder = file.absolute().parent
-
-    def embed() -> None:
-        if campaign.sites:
-            place.embed(campaign.sites, campaign.team)
-
-    raise typer.Exit(drive(place, embed, campaign, lambda session: session.begin(campaign, folder), as_json))
+    raise typer.Exit(drive(place, campaign, lambda session: session.begin(campaign, folder), as_json))
 
 
 @app.command("resume")
@@ -60,7 +55,7 @@ def resume_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_
     place = Home(home)
     campaign = place.campaign(name)
     require_sources(campaign)
-    raise typer.Exit(drive(place, lambda: None, campaign, lambda session: session.resume(name), as_json))
+    raise typer.Exit(drive(place, campaign, lambda session: session.resume(name), as_json))
 
 
 @app.command("list")

@@ -13,7 +13,7 @@ from renkei.ledger import LedgerReader
 from renkei.ledger.merkle import Tree, leaf_hash
 from renkei.model.records import CheckpointSeen, RunReported
 from renkei.trust.keys import PublicKey
-from renkei.trust.note import read_checkpoint
+from renkei.trust.note import parse_checkpoint, read_checkpoint
 
 
 class Report(NamedTuple):
@@ -108,7 +108,8 @@ def check_claims(site: str, claims: Claims, ledger_path: Path | None, key: Publi
 
 
 def _compare(site: str, claims: Claims, path: Path) -> dict[int, bytes]:
-    """Compare reports with records; return the Merkle root over the site's records at each of its sizes."""
+    """Compare reports with records; return the Merkle root over the site's records at each size that notes speak of."""
+    wanted = _sizes(claims)
     said: dict[int, list[Report]] = {}
     for report in claims.reports:
         said.setdefault(report.seq, []).append(report)
@@ -117,13 +118,24 @@ def _compare(site: str, claims: Claims, path: Path) -> dict[int, bytes]:
         for seq, raw, _ in ledger.rows():
             raw = raw if isinstance(raw, bytes) else b""
             tree.append(leaf_hash(raw))
-            roots[tree.size] = tree.root()
+            if tree.size in wanted:
+                roots[tree.size] = tree.root()
             for report in said.pop(seq, ()):
                 if report.raw != raw:
                     report.problems.append(f"record {report.at} is not what site/{site} has as its record {seq}")
     for report in (report for reports in said.values() for report in reports):
         report.problems.append(f"record {report.at} repeats record {report.seq} of site/{site}, which has no such")
     return roots
+
+
+def _sizes(claims: Claims) -> set[int]:
+    sizes: set[int] = set()
+    for note in claims.notes:
+        try:
+            sizes.add(parse_checkpoint(note.text).size)
+        except RenkeiError:  # found again, and told, when it is verified
+            continue
+    return sizes
 
 
 def _note_problem(site: str, text: str, key: PublicKey | None, roots: dict[int, bytes]) -> str:

@@ -32,7 +32,6 @@ class SiteLine:
     work: str
     queue: str
     datasets: str
-    seen: str
     problem: str
 
 
@@ -103,7 +102,6 @@ def _site_line(view: CampaignView, site: SiteView) -> SiteLine:
         words.duration(site.work_s),
         words.duration(queues[len(queues) // 2]) if queues else words.NONE,
         f"{n_datasets:,} ({words.size(size)})" if n_datasets else "none",
-        f"{sum(seen.site == site.name for _, seen in view.history.seen)}",
         site.problem,
     )
 

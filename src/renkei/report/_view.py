@@ -134,14 +134,6 @@ class CampaignView:
         """What the campaign's runs left behind."""
         return [(run, dataset) for run in self.runs.values() if run.ended for dataset in run.ended.datasets]
 
-    def site(self, name: str) -> SiteView:
-        """Return one of the sites.
-
-        Raises:
-            KeyError: No run was asked for there.
-        """
-        return {site.name: site for site in self.sites}[name]
-
     def loss(self, row: TrialRow) -> float | None:
         """Return how good a trial is, lower is better; None when it has no outputs or breaks a constraint."""
         return self.yardstick.loss(row.outputs) if row.state == "observed" and self.yardstick is not None else None

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from renkei.model.quantity import Quantity
 from renkei.model.space import Constraint, Objective, Value
 
 NONE = "\N{EN DASH}"
@@ -37,11 +36,6 @@ def unit(text: str) -> str:
 def with_unit(value: Value, text: str) -> str:
     """Return a value with its unit."""
     return f"{number(value)} {unit(text)}".rstrip()
-
-
-def quantity(amount: Quantity) -> str:
-    """Return an amount of an allocation: `12.5 node-hour`."""
-    return f"{number(amount.value)} {amount.unit}"
 
 
 def duration(seconds: float) -> str:

@@ -23,6 +23,7 @@ from fakes import (
 from hand_clock import HandClock
 from renkei.errors import Unreachable
 from renkei.executors import JobEnd
+from renkei.model.rule import Rule
 
 pytestmark = pytest.mark.anyio
 
@@ -40,27 +41,33 @@ class Cut:
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
-@pytest.mark.parametrize(("method", "n"), [("submit", 1), ("submit", 3), ("find", 0)])
+@pytest.mark.parametrize(("n_submit", "n_find"), [(1, 0), (3, 0), (1, 2)])
 async def test_a_request_without_an_answer_is_asked_about_and_sent_again_only_if_unheard_of(
-    side: str, method: str, n: int, tmp_path: Path, clock: HandClock
+    side: str, n_submit: int, n_find: int, tmp_path: Path, clock: HandClock
 ) -> None:
-    executor = FakeExecutor(answer=succeed)
+    executor = FakeExecutor()
     async with site(tmp_path, clock, executor).opened() as here:
         wire = Wire(here)
-        cuts = [Cut("submit", 1), Cut("find", 2)] if method == "find" else [Cut(method, n)]
+        cuts = [Cut("submit", n_submit), Cut("find", n_find)]
         setattr(wire, side, lambda called: [cut(called) for cut in cuts])
         campaign = open_campaign(campaign_file("trials = 5"), tmp_path, clock)
         runner = await runner_over(campaign, wire)
-        with anyio.fail_after(10):
-            await runner.run()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runner.run)
+            with anyio.fail_after(10):
+                while campaign.status.row.state == "running":
+                    found = wire.calls.count("find") > n_find and here.runs.live
+                    await (executor.succeed(*executor.jobs) if found and executor.jobs else anyio.sleep(0.001))
         assert {t.state for t in campaign.trials.rows.values()} == {"observed"}
         assert len(executor.taken) == len(set(executor.taken)) == 5
         assert all(len(t.runs) == 1 for t in campaign.trials.rows.values())
         assert balance(here) == (95, 0, 5)
-        n_batches = kinds(here).count("batch.received")
+        first = wire.calls[: wire.calls.index("find")]
+        assert first == ["submit"]
         if side == "after":  # it had arrived: asked about, never sent again
-            assert wire.calls.count("submit") == n_batches
-        assert "find" in wire.calls
+            assert wire.calls.count("submit") == kinds(here).count("batch.received")
+            assert not any(n > 1 for n in Counter(r.body.run for r in records(here, "run.accepted")).values())
+            assert here.runs.rows.keys() == campaign.runs.rows.keys()
         await campaign.ledger.close()
 
 
@@ -96,7 +103,7 @@ async def test_a_site_that_stays_away_for_long_is_asked_with_patience(tmp_path: 
 
     async with site(tmp_path, clock, executor).opened() as here:
         wire = Wire(here)
-        wire.before = Cut("submit", 1500)
+        wire.before = Cut("submit", 700)
         campaign = open_campaign(campaign_file("trials = 1"), tmp_path, Impatient())
         with anyio.fail_after(20):
             await (await runner_over(campaign, wire)).run()
@@ -123,8 +130,6 @@ async def test_an_end_that_comes_before_its_receipt_is_taken_once(tmp_path: Path
 
 
 async def test_a_parked_run_that_is_found_again_is_written_down_once(tmp_path: Path, clock: HandClock) -> None:
-    from renkei.model.rule import Rule
-
     executor = FakeExecutor()
     async with site(tmp_path, clock, executor, rules=[Rule("ask", "ask")]).opened() as here:
         wire = Wire(here)
