@@ -17,17 +17,25 @@ import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
-from renkei.errors import Conflict, UsageError, did_you_mean
+from renkei.errors import ConfigError, Conflict, UsageError, did_you_mean
 from renkei.home._toml import site_text
-from renkei.model.agreement import Agreement, AgreementSite, Institution, Party, Team, load_agreement
-from renkei.model.agreement_text import new_agreement_text
+from renkei.model.agreement import (
+    Agreement,
+    AgreementSite,
+    Institution,
+    Party,
+    Team,
+    load_agreement,
+    parse_agreement,
+)
+from renkei.model.agreement_text import OPEN_RESEARCH, new_agreement_text
 from renkei.model.campaign import Campaign, LocalSite
 from renkei.model.campaign_file import parse_campaign
-from renkei.model.site_file import SiteFile, load_site
-from renkei.trust.endorsement import endorse, require_signed
+from renkei.model.site_file import AllocationFile, SiteFile, load_site
+from renkei.trust.endorsement import endorse, require_signed, unsigned_parties
 from renkei.trust.keys import Key
 
 LOCAL_PARTY = "local"
@@ -140,6 +148,7 @@ class Home:
 
         Raises:
             UsageError: The home has an agreement of more than its own party, which is not ours to change.
+            AgreementError: The home's agreement would have to be changed, but is not in force.
         """
         (self.path / "sites").mkdir(parents=True, exist_ok=True)
         known = load_agreement(self.agreement_path) if self.agreement_path.exists() else None
@@ -151,7 +160,7 @@ class Home:
                 path.unlink(missing_ok=True)
                 path.symlink_to(site.site)
             else:
-                _write(path, site_text(name, site, team, self.path))
+                _write(path, site_text(name, site, team, self.path, _allocations_in(path)))
 
     def _may_all_sign(self, agreement: Agreement, sites: Mapping[str, LocalSite], team: str) -> bool:
         return all(agreement.may_sign_for(agreement.sites[name].institution, team) for name in sites)
@@ -163,6 +172,9 @@ class Home:
                 f"The agreement of {self.path} does not have {missing}.",
                 "A joint agreement is amended by its parties: add it there and have it signed again.",
             )
+        starts, ends = date(2026, 1, 1), date(2099, 12, 31)
+        if known is not None:
+            starts, ends = (datetime.fromtimestamp(at, UTC).date() for at in (known.starts, known.ends - 1))
         institutions = dict(known.institutions) if known else {}
         for name in sites:
             institutions.setdefault(name, Institution(name=name, party=LOCAL_PARTY, key=self.key(name).public.text))
@@ -175,21 +187,26 @@ class Home:
             "local",
             title="Embedded sites of one user",
             version=known.version + 1 if known else 1,
-            starts=date(2026, 1, 1),
-            ends=date(2099, 12, 31),
+            starts=starts,
+            ends=ends,
             parties={LOCAL_PARTY: Party(name="This machine", key=self.key(LOCAL_PARTY).public.text)},
             institutions=institutions,
             teams=teams,
             sites=places,
+            contributions=known.contributions if known else (),
+            rules=known.rules if known else (OPEN_RESEARCH,),
         )
+        is_half_done = not unsigned_parties(parse_agreement(text), self.agreement_path)  # killed before it was written
+        if known is not None and not is_half_done:
+            require_signed(known, self.agreement_path)
         self.put_agreement(text, [self.key(LOCAL_PARTY)])
 
     def put_agreement(self, text: str, keys: Sequence[Key]) -> Agreement:
-        """Write the agreement and have parties sign it."""
-        _write(self.agreement_path, text)
-        agreement = load_agreement(self.agreement_path)
+        """Have parties sign an agreement, then write it: there never is one here without their signatures."""
+        agreement = parse_agreement(text, str(self.agreement_path))
         for key in keys:
             endorse(key, agreement, self.agreement_path)
+        _write(self.agreement_path, text)
         return agreement
 
     # ---- campaigns -------------------------------------------------------------------------------------------
@@ -220,7 +237,7 @@ class Home:
                 f"There is no campaign '{name}' in {self.path}.{did_you_mean(name, self.campaigns())}",
                 "List them with: renkei campaign list",
             )
-        folder = Path((directory / "folder").read_text())
+        folder = Path((directory / "folder").read_text("utf-8"))
         return parse_campaign(
             (directory / "campaign.toml").read_bytes(), str(directory / "campaign.toml"), folder=folder
         )
@@ -279,9 +296,17 @@ def baseline_of(campaign: Campaign, replicate: int) -> Campaign:
     )
 
 
+def _allocations_in(path: Path) -> Sequence[AllocationFile]:
+    """Return what the description of an embedded site gives to teams so far."""
+    try:
+        return load_site(path).allocations if path.exists() and not path.is_symlink() else ()
+    except ConfigError:
+        return ()
+
+
 def _write(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".part")
-    with open(part, "w") as file:
+    with open(part, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -9,6 +9,8 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+import msgspec
+
 from renkei.clock import Clock
 from renkei.errors import RenkeiError, Unreachable, UsageError
 from renkei.home._home import Home
@@ -38,7 +40,7 @@ class Mailbox:
             await self._clock.sleep(POLL_S)
             for path in sorted(self._folder.glob("*.request")):
                 try:
-                    request: dict[str, str] = json.loads(path.read_text())
+                    request = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
                     reply = {"said": await answer(request.pop("verb"), request)}
                 except RenkeiError as error:
                     reply = {"problem": error.message, "hint": error.hint}

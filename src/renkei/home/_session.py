@@ -93,14 +93,12 @@ class Session:
         del on_change
         runners = [drive.runner, *drive.baselines]
         unfinished = [r for r in runners if r.campaign.status.row.state in ("running", "stopped")]
-        try:
+        async with AsyncExitStack() as stack:
+            for runner in runners:
+                stack.push_async_callback(_close, runner.campaign)
             async with anyio.create_task_group() as tasks:
                 for runner in unfinished:
                     tasks.start_soon(runner.run)
-        finally:
-            with anyio.CancelScope(shield=True):
-                for runner in runners:
-                    await runner.campaign.ledger.close()
         drive.is_done = True
 
     async def _drive(self, file: CampaignFile, routes: Callable[[], list[Route]]) -> Drive:
@@ -194,6 +192,11 @@ class Session:
         if name not in self.sites:
             raise UsageError(f"Site '{name}' is not open.", f"Open are: {', '.join(self.sites)}.")
         return self.sites[name]
+
+
+async def _close(campaign: Campaign) -> None:
+    with anyio.CancelScope(shield=True):
+        await campaign.ledger.close()
 
 
 def first_error(error: BaseException) -> RenkeiError | None:

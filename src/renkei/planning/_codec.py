@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from renkei.errors import UsageError
 from renkei.model.space import Choice, Integer, Parameter, Point, Real, Space, Value
@@ -34,7 +33,7 @@ class Codec:
         self._places = [(p.name, _indices(p) if isinstance(p, Choice) else None) for p in space.parameters]
 
     def n_points(self) -> int | None:
-        """Return how many points the parameters span, pool or not; None when they are more than can be counted."""
+        """Return how many points the parameters span, pool or not; None when they cannot be counted."""
         total = 1
         for parameter in self._space.parameters:
             values = _n_values(parameter)
@@ -90,13 +89,6 @@ def decode(parameter: Parameter, units: Sequence[float]) -> list[Value]:
     return [min(top, max(bottom, bottom * (1.0 - u) + top * u)) for u in units]
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    low: float
-    high: float
-    log: bool
-
-
 def _problems(space: Space) -> list[str]:
     found = [] if space.parameters else ["it has no parameters"]
     if len(set(space.names)) != len(space.names):
@@ -106,12 +98,11 @@ def _problems(space: Space) -> list[str]:
             if not parameter.values:
                 found.append(f"{parameter.name} has no values")
             continue
-        limits = _Limits(parameter.low, parameter.high, parameter.log)
-        if not (math.isfinite(limits.low) and math.isfinite(limits.high) and limits.low <= limits.high):
+        if not (math.isfinite(parameter.low) and math.isfinite(parameter.high) and parameter.low <= parameter.high):
             found.append(f"{parameter.name} needs finite bounds with low <= high")
-        elif limits.log and limits.low <= 0:
+        elif parameter.log and parameter.low <= 0:
             found.append(f"{parameter.name} is searched on a log scale and needs low > 0")
-        elif isinstance(parameter, Integer) and limits.high - limits.low >= _MAX_SPAN:
+        elif isinstance(parameter, Integer) and parameter.high - parameter.low >= _MAX_SPAN:
             found.append(f"{parameter.name} spans 2^53 whole numbers or more")
     if space.pool is not None and not space.pool:
         found.append("its pool is empty")

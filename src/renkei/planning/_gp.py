@@ -78,9 +78,9 @@ def fit(rows: Tensor, values: Tensor, noise: Tensor | None, owner: Tensor) -> Si
     chosen = evenly(len(rows))
     known = None if noise is None else noise[chosen].clamp_min(_MIN_NOISE)
     lengthscale, variance, mean = _most_probable(rows[chosen], values[chosen], known, owner, n_parameters)
-    kernel = ParameterKernel(owner, n_parameters)
+    kernel = ParameterKernel(owner, n_parameters).to(rows)
     kernel.lengthscale = lengthscale
-    constant = ConstantMean()
+    constant = ConstantMean().to(rows)
     constant.initialize(constant=mean)
     everywhere = torch.full_like(values, variance) if noise is None else noise.clamp_min(_MIN_NOISE)
     model = SingleTaskGP(
@@ -91,7 +91,6 @@ def fit(rows: Tensor, values: Tensor, noise: Tensor | None, owner: Tensor) -> Si
         mean_module=constant,
         outcome_transform=None,
     )
-    model.to(rows)
     model.requires_grad_(False)
     model.eval()
     return model

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 from renkei.errors import UsageError, did_you_mean
 from renkei.model.space import Constraint, Objective, Observation, Point, Space
 
+_GIVEN = ("space", "objectives", "constraints", "seed", "warm")
+"""What every planner is built with; everything else in its signature is an option of its own."""
+
 
 class Planner(Protocol):
     """Proposes points, and learns from trials.
@@ -70,15 +73,15 @@ def create(
         factory = found[name].load()
     except ImportError as error:
         raise _not_installed(str(error.name)) from error
-    settings = {"constraints": constraints, "seed": seed, "warm": warm, **(options or {})}
-    try:
-        inspect.signature(factory).bind(space, objectives, **settings)
-    except TypeError as error:
+    options = options or {}
+    signature = inspect.signature(factory)
+    own = [option for option in signature.parameters if option not in _GIVEN]
+    if unknown := [option for option in options if option not in own]:
         raise UsageError(
-            f"Planner '{name}' does not take these options: {error}.",
-            f"It takes: {', '.join(inspect.signature(factory).parameters)}.",
-        ) from error
-    return factory(space, objectives, **settings)
+            f"Planner '{name}' has no option '{unknown[0]}'.{did_you_mean(unknown[0], own)}",
+            f"Its options: {', '.join(own) or 'none'}.",
+        )
+    return factory(space, objectives, constraints=constraints, seed=seed, warm=warm, **options)
 
 
 def require(*packages: str) -> None:

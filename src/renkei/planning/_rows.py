@@ -78,7 +78,7 @@ class RowCodec:
         """Return n points as n x n_columns."""
         return self.stacked([self.row(point) for point in points])
 
-    def stacked(self, rows: Sequence[Sequence[float]]) -> Rows:
+    def stacked(self, rows: Sequence[Sequence[float]] | Sequence[NDArray[np.float64]]) -> Rows:
         """Return n single rows as n x n_columns, also for n = 0."""
         return np.array(rows, dtype=np.float64).reshape(len(rows), self.n_columns)
 

@@ -4,6 +4,7 @@
 # torch and botorch ship no complete types.
 
 import contextlib
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -33,6 +34,8 @@ MAX_ROWS = 1000
 
 NUMERICAL_FAULTS = (RuntimeError, ValueError, ArithmeticError, BotorchError)
 """What torch, botorch and linear_operator raise when numbers go wrong."""
+
+_TURN = threading.RLock()
 
 _MAX_BASELINE = 64
 """The best trials stand for all of them where the acquisition asks what is best already."""
@@ -189,11 +192,12 @@ def _without_compiler() -> Iterator[None]:
 def alone(seed: int) -> Iterator[None]:
     """Run torch on one thread, with its own random numbers, and without the warnings of botorch and linear_operator.
 
-    What torch was set to before is restored.
+    All of these belong to the whole process, so planners on several threads take turns. What was set before is
+    restored.
     """
-    n_threads = torch.get_num_threads()
     # record, because botorch switches some of its warnings back on where it raises them.
-    with warnings.catch_warnings(record=True), torch.random.fork_rng(devices=[]):
+    with _TURN, warnings.catch_warnings(record=True), torch.random.fork_rng(devices=[]):
+        n_threads = torch.get_num_threads()
         warnings.simplefilter("ignore")
         torch.set_num_threads(1)
         torch.manual_seed(seed)

@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -122,7 +123,7 @@ async def test_a_kill_before_any_commit_changes_nothing_about_the_end() -> None:
         assert Counter(fate for fate, _ in whole["fates"]).keys() == {"observed", "infeasible"}
         assert len(clock.pictures) > 20
         n_lost = 0
-        for picture, time, executed in clock.pictures[::2]:
+        for picture, time, executed in clock.pictures:
             us, jp = executors()
             later = RunningClock(time + 5)
             found = await drive(picture, later, us, jp)
@@ -133,7 +134,7 @@ async def test_a_kill_before_any_commit_changes_nothing_about_the_end() -> None:
             assert max(handed.values()) == 1, f"a run was handed over twice after {picture.name}"
             n_lost += sum(handed.values()) - N_TRIALS
             shutil.rmtree(picture)
-        assert n_lost > 10, "no kill hit a run at work: this proves nothing"
+        assert n_lost > 5, "no kill hit a run at work: this proves nothing"
 
 
 @pytest.mark.parametrize("goal", ["", "reach = 0.01"])
@@ -285,7 +286,7 @@ async def test_runs_at_a_site_that_cannot_be_asked_are_named_at_once(tmp_path: P
     await killed_at_work(tmp_path, clock)
     async with site(tmp_path, clock, FakeExecutor(), name="jp-site").opened() as there:
         campaign = open_campaign(campaign_file("trials = 4", parallel=2), tmp_path, clock)
-        with pytest.raises(UsageError, match="has runs of 'lab.measure' at site 'us-site'"):
+        with pytest.raises(UsageError, match="cannot be asked about them"):
             await runner_over(campaign, there)
         await campaign.ledger.close()
 
@@ -310,8 +311,6 @@ class Diary:
 
     def ask(self, n: int, pending: list[Point]) -> list[Point]:
         seen = repr([(o.point, o.outcome, dict(o.outputs)) for o in self.told]) + repr(pending)
-        from random import Random
-
         draw = Random(seen)
         return [{"x": draw.random(), "y": draw.random()} for _ in range(n)]
 
@@ -328,7 +327,7 @@ async def test_the_planner_is_told_the_same_in_the_same_order_after_a_resume(
     """Even where the clock stands still: what counts is the order of the records."""
     executor = FakeExecutor(capacity=8)
     file = campaign_file("trials = 16", parallel=8)
-    async with site(tmp_path, clock, executor).opened() as here:
+    async with site(tmp_path, clock, executor, name="jp-site").opened() as here:
         campaign = open_campaign(file, tmp_path, clock)
         live = diary_of(campaign, monkeypatch)
         runner = await runner_over(campaign, here)

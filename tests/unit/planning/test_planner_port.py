@@ -1,5 +1,4 @@
 import importlib.metadata
-import importlib.util
 from typing import Any
 
 import pytest
@@ -29,9 +28,17 @@ def test_an_unknown_planner_is_refused_with_the_known_ones():
 
 
 def test_an_unknown_option_is_refused_with_the_known_ones():
-    with pytest.raises(UsageError, match="inital") as refused:
+    with pytest.raises(UsageError, match=r"no option 'inital'\. Did you mean 'initial'") as refused:
         create("bayesian", BRANIN_SPACE, LOW, options={"inital": 3})
-    assert "initial" in refused.value.hint
+    assert refused.value.hint == "Its options: initial."
+    with pytest.raises(UsageError, match="no option 'initial'") as refused:
+        create("random", BRANIN_SPACE, LOW, options={"initial": 3})
+    assert refused.value.hint == "Its options: none."
+
+
+def test_what_every_planner_is_given_is_no_option():
+    with pytest.raises(UsageError, match="no option 'seed'"):
+        create("random", BRANIN_SPACE, LOW, seed=1, options={"seed": 2})
 
 
 def test_an_option_reaches_the_planner():
@@ -40,7 +47,7 @@ def test_an_option_reaches_the_planner():
 
 
 def test_a_fault_in_a_planner_is_not_taken_for_a_wrong_option(monkeypatch: pytest.MonkeyPatch):
-    def faulty(*args: Any, **kwargs: Any) -> None:
+    def faulty(space: Any, objectives: Any, *, constraints: Any, seed: Any, warm: Any) -> None:
         raise TypeError("a fault")
 
     monkeypatch.setattr(importlib.metadata.EntryPoint, "load", lambda self: faulty)
