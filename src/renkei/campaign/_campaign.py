@@ -22,8 +22,9 @@ from renkei.model.records import (
     TrialProposed,
     read_record,
 )
-from renkei.model.space import Observation, Point, feasible, reached
+from renkei.model.space import Observation, Point, reached
 from renkei.planning import Planner, create
+from renkei.planning.pareto import Yardstick
 from renkei.trust.keys import Key
 
 
@@ -175,14 +176,14 @@ class Campaign:
 
 
 def best_of(rows: Iterable[TrialRow], file: CampaignFile) -> TrialRow | None:
-    """Return the observed trial that holds every constraint and has the lowest loss in the first objective."""
-    goal = file.objectives[0]
-    good = [
-        row
-        for row in rows
-        if row.state == "observed" and goal.output in row.outputs and feasible(row.outputs, file.constraints)
-    ]
-    return min(good, key=lambda row: (goal.loss(row.outputs[goal.output]), row.n), default=None)
+    """Return the best observed trial that holds every constraint; see `Yardstick` for several objectives."""
+    observed = [row for row in rows if row.state == "observed"]
+    try:
+        yardstick = Yardstick(file.objectives, file.constraints, [row.outputs for row in observed])
+    except UsageError:  # several objectives, none with a reach, and nothing feasible yet
+        return None
+    ranked = [(loss, row.n, row) for row in observed if (loss := yardstick.loss(row.outputs)) is not None]
+    return min(ranked, key=lambda each: each[:2])[2] if ranked else None
 
 
 def _observation(row: TrialRow) -> Observation:

@@ -98,7 +98,7 @@ class Route:
             return
         if outcome == "cancelled":
             return  # says nothing about the site
-        self.n_failures = 0
+        self.n_failures, self.blocked_until = 0, 0.0  # it works: what failed was the point, not the site
         if self.run_s is None:
             self.run_s, self.queue_s = run_s, 0.0
         else:

@@ -205,7 +205,10 @@ def _record_problem(seq: int, raw: object, digest: object, projections: Iterable
         return f"record {seq} carries the number {record.seq}: records were swapped or inserted"
     for projection in projections:
         if isinstance(record.body, projection.bodies):
-            projection.apply(seq, record.at, record.body)
+            try:
+                projection.apply(seq, record.at, record.body)
+            except (LookupError, TypeError, ValueError, msgspec.DecodeError) as error:
+                return f"record {seq} ({record.kind}) contradicts the records before it: {error!r}"
     return ""
 
 

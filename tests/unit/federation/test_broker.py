@@ -4,8 +4,8 @@ from typing import cast
 
 import pytest
 
-from hand_clock import HandClock
 from fakes import spec
+from hand_clock import HandClock
 from renkei.federation import Broker, Route
 from renkei.model.binding import Binding
 
