@@ -4,6 +4,7 @@ import re
 
 from renkei.clock import Clock
 
+_VARIANT = {digit: "89ab"[i % 4] for i, digit in enumerate("0123456789abcdef")}
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -16,20 +17,24 @@ class IdMint:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._stamp = 0
-        self._pool = b""
+        self._millis = self._count = -1
+        self._head = ""
+        self._pool = ""
         self._at = 0
 
     def new(self) -> str:
         """Return a new identity, for example `0198c7a0-1b2c-7000-8f3e-5d2a9c4b1e77`."""
-        stamp = int(self._clock.now() * 1000) << 12
-        self._stamp = stamp = max(stamp, self._stamp + 1)
+        millis = int(self._clock.now() * 1000)
+        if millis > self._millis or self._count == 0xFFF:
+            self._millis, self._count = max(millis, self._millis + 1), -1
+            text = f"{self._millis:012x}"
+            self._head = f"{text[:8]}-{text[8:]}-7"
+        self._count += 1
         if self._at >= len(self._pool):
-            self._pool, self._at = self._clock.random_bytes(4096), 0
-        tail = int.from_bytes(self._pool[self._at : self._at + 8], "big") & 0x3FFF_FFFF_FFFF_FFFF
-        self._at += 8
-        text = f"{((stamp >> 12) << 16) | 0x7000 | (stamp & 0xFFF):016x}{tail | 0x8000_0000_0000_0000:016x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+            self._pool, self._at = self._clock.random_bytes(4096).hex(), 0
+        tail = self._pool[self._at : self._at + 16]
+        self._at += 16
+        return f"{self._head}{self._count:03x}-{_VARIANT[tail[0]]}{tail[1:4]}-{tail[4:]}"
 
 
 def is_id(text: str) -> bool:

@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
@@ -111,9 +112,9 @@ class Shell:
         self._kill()
         self._process.communicate()
 
-    def do(self, page: Path, most: int | None = None) -> None:
+    def do(self, page: Path) -> None:
         """Write every file of a page and run every command, in order; compare what each prints."""
-        for block in blocks_of(page)[:most]:
+        for block in blocks_of(page):
             where = f"{page.relative_to(ROOT)}:{block.line}"
             if block.title:
                 file = self.folder / block.title
@@ -161,3 +162,29 @@ class Shell:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+
+def do_page(page: Path, folder: Path) -> None:
+    """Do what a page says in an empty folder; a page that has a pyproject.toml is installed there.
+
+    Raises:
+        AssertionError: Something does not do what the page says.
+    """
+    work, installed = folder / "work", folder / "installed"
+    work.mkdir()
+    projects = [block for block in blocks_of(page) if block.title == "pyproject.toml"]
+    for block in projects:
+        _install(block.text, installed)
+    with Shell(work, path=(work, installed) if projects else ()) as shell:
+        shell.do(page)
+
+
+def _install(project_text: str, installed: Path) -> None:
+    """Do what `pip install -e .` does besides making modules importable: make entry points known."""
+    project = tomllib.loads(project_text)["project"]
+    folder = installed / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    lines = [line for group, points in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in points.items()))]
+    (folder / "entry_points.txt").write_text("\n".join(lines) + "\n")

@@ -2,39 +2,21 @@
 
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from doc_pages import DOCS, ROOT, Shell, blocks_of
+from doc_pages import DOCS, ROOT, blocks_of
 
 from renkei.policy._reading import ANNOTATIONS
 from renkei.policy._schema import FACTS, PER_RUN, RESOURCE
 
-PAGES = sorted((DOCS / "how-to").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((DOCS / "how-to").glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
-    work, installed = tmp_path / "work", tmp_path / "installed"
-    work.mkdir()
-    _install(page, work, installed)
-    with Shell(work, path=(work, installed) if installed.exists() else ()) as shell:
-        shell.do(page)
-
-
-def _install(page: Path, work: Path, installed: Path) -> None:
-    """Do what `pip install -e .` does for a page that has a pyproject.toml: make its entry points known."""
-    for block in blocks_of(page):
-        if block.title == "pyproject.toml":
-            project = tomllib.loads(block.text)["project"]
-            folder = installed / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-            folder.mkdir(parents=True)
-            (folder / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
-            points = project["entry-points"]
-            text = "\n".join(
-                f"[{group}]\n" + "\n".join(f"{k} = {v}" for k, v in p.items()) for group, p in points.items()
-            )
-            (folder / "entry_points.txt").write_text(text + "\n")
+def test_a_page_does_what_it_says(page: Path, done_well: Callable[[Path], None]) -> None:
+    done_well(page)
 
 
 def test_everything_that_a_policy_can_see_is_told() -> None:
@@ -51,11 +33,6 @@ def test_code_on_the_pages_is_python() -> None:
             if block.language == "python":
                 compile(block.text, f"{page.name}:{block.line}", "exec", dont_inherit=True)
     assert sys.version_info >= (3, 11)
-
-
-def test_the_readme_does_what_it_says(tmp_path: Path) -> None:
-    with Shell(tmp_path) as shell:
-        shell.do(ROOT / "README.md")
 
 
 def test_the_readme_names_extras_that_there_are() -> None:

@@ -2,18 +2,18 @@
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from doc_pages import DOCS, ROOT, Shell, blocks_of, pattern_of
+from doc_pages import DOCS, ROOT, blocks_of, pattern_of
 
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
 
 
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
-def test_a_tutorial_does_what_it_says(page: Path, tmp_path: Path) -> None:
-    with Shell(tmp_path) as shell:
-        shell.do(page)
+def test_a_tutorial_does_what_it_says(page: Path, done_well: Callable[[Path], None]) -> None:
+    done_well(page)
 
 
 def test_only_the_installation_is_not_tried() -> None:

@@ -1,14 +1,14 @@
 """What policies are asked about a run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import attrgetter
+
+import msgspec
 
 from renkei.model.space import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """May this run be done here?
 
     Args:

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from renkei.model.procedure import ProcedureSpec
 from renkei.model.records import Reason
@@ -94,7 +95,7 @@ def test_any_question_gets_an_answer_with_reasons_and_only_good_ones_are_allowed
 @settings(max_examples=50, deadline=None)
 def test_memory_changes_no_answer(question: Question, value: float) -> None:
     fresh = SitePolicies(DEFAULT_POLICY + ASKING, [SPEC])
-    assert NOT_LOOKING.decide(question) == fresh.decide(replace(question, parameters={"energy": value}))
+    assert NOT_LOOKING.decide(question) == fresh.decide(structs.replace(question, parameters={"energy": value}))
 
 
 @given(st.lists(rules, max_size=3), rules, questions)

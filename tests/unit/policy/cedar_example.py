@@ -1,7 +1,8 @@
 """A site with two procedures, and a question to it."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec import structs
 
 from renkei.model.procedure import ProcedureSpec
 from renkei.model.space import Choice, Integer, Real
@@ -62,7 +63,7 @@ def asked(**changes: Any) -> Question:
     """Return the question with other facts, or other parameters in `parameters`."""
     if "parameters" in changes:
         changes["parameters"] = {**QUESTION.parameters, **changes["parameters"]}
-    return replace(QUESTION, **changes)
+    return structs.replace(QUESTION, **changes)
 
 
 def ids(decision: Decision) -> list[str]:

@@ -1,12 +1,12 @@
 """A site's policies: what they can see, and that whatever goes wrong means no."""
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import cedarpy
 import pytest
 from cedar_example import EQUILIBRIUM, QUESTION, SHOT, asked, forbid, ids, site
+from msgspec import structs
 
 from renkei.policy import DEFAULT_POLICY, Decision, SitePolicies
 
@@ -173,7 +173,7 @@ def test_a_question_that_cannot_be_read_is_denied(change: dict[str, Any]) -> Non
 
 def test_a_missing_parameter_is_denied() -> None:
     policies = site(forbid("context.parameters.pulses > 1000"))
-    decision = policies.decide(replace(QUESTION, parameters={"energy": 1.0}))
+    decision = policies.decide(structs.replace(QUESTION, parameters={"energy": 1.0}))
     assert (decision.effect, ids(decision)) == ("deny", ["site.unreadable"])
 
 

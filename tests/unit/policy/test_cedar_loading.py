@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from cedar_example import EQUILIBRIUM, QUESTION, SHOT, forbid, site
+from msgspec import structs
 
 from renkei import policy
 from renkei.errors import ConfigError
@@ -95,7 +96,7 @@ def test_has_may_ask_for_a_parameter_that_only_some_procedures_take() -> None:
     text = forbid("context.parameters has pulses && context.parameters.pulses > 2", 'action in Action::"run"')
     policies = site(text)
     assert policies.decide(QUESTION).effect == "deny"
-    other = replace(QUESTION, procedure=EQUILIBRIUM.name, version="1.0", kind="simulation")
+    other = structs.replace(QUESTION, procedure=EQUILIBRIUM.name, version="1.0", kind="simulation")
     assert policies.decide(replace(other, parameters={"aspect_ratio": 5.0})).effect == "allow"
 
 

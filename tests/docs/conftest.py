@@ -1,0 +1,23 @@
+"""Pages are done two at a time, since most of what they do is waiting for a process."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from doc_pages import do_page
+
+AT_A_TIME = 2
+
+DoneWell = Callable[[Path], None]
+
+
+@pytest.fixture(scope="session")
+def done_well(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoneWell]:
+    """Check that a page does what it says; all pages that tests of this session ask for are begun at once."""
+    pages = [item.callspec.params["page"] for item in request.session.items if "done_well" in item.fixturenames]  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        begun: dict[Path, Future[None]] = {
+            page: pool.submit(do_page, page, tmp_path_factory.mktemp(page.stem)) for page in pages
+        }
+        yield lambda page: begun[page].result()
