@@ -97,7 +97,7 @@ def test_has_may_ask_for_a_parameter_that_only_some_procedures_take() -> None:
     policies = site(text)
     assert policies.decide(QUESTION).effect == "deny"
     other = structs.replace(QUESTION, procedure=EQUILIBRIUM.name, version="1.0", kind="simulation")
-    assert policies.decide(replace(other, parameters={"aspect_ratio": 5.0})).effect == "allow"
+    assert policies.decide(structs.replace(other, parameters={"aspect_ratio": 5.0})).effect == "allow"
 
 
 def test_procedures_have_names_of_their_own() -> None:
