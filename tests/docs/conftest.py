@@ -18,6 +18,7 @@ def done_well(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     pages = [item.callspec.params["page"] for item in request.session.items if "done_well" in item.fixturenames]  # type: ignore[attr-defined]
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         begun: dict[Path, Future[None]] = {
-            page: pool.submit(do_page, page, tmp_path_factory.mktemp(page.stem)) for page in pages
+            page: pool.submit(do_page, page, tmp_path_factory.mktemp(page.stem))
+            for page in reversed(pages)  # the tutorial, which takes longest, first
         }
         yield lambda page: begun[page].result()

@@ -92,7 +92,9 @@ def test_fifty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
             if ledger.exists():
                 with LedgerReader(ledger) as reader:
                     rows = reader.saved("runs").values()
-                n_in_flight += any(json.loads(row).get("state", "requested") in ("requested", "accepted") for row in rows)
+                n_in_flight += any(
+                    json.loads(row).get("state", "requested") in ("requested", "accepted") for row in rows
+                )
             process = (
                 renkei(home, "campaign", "resume", "stubborn")
                 if is_begun
