@@ -97,6 +97,8 @@ class FakeExecutor:
         self.problem: Exception | None = None
         """Raised by the next `submit`."""
         self.is_serving = False
+        self.gate: anyio.Event | None = None
+        """What `submit` waits for before it takes anything."""
         self._ends: list[JobEnd] = []
         self._wake = anyio.Event()
         self._n_reported = 0
@@ -113,6 +115,8 @@ class FakeExecutor:
         if self.problem is not None:
             problem, self.problem = self.problem, None
             raise problem
+        if self.gate is not None:
+            await self.gate.wait()
         for job in jobs:
             self.taken.append(job.run)
             self.jobs[job.run] = job
@@ -125,6 +129,7 @@ class FakeExecutor:
         self.cancels.append(run)
         if run in self.jobs and not self.ignores_cancels:
             self._end(JobEnd(run, "cancelled", 1.0, message="cancelled"))
+        await settled(5)
 
     async def settle(self, jobs: Sequence[Job]) -> Sequence[JobEnd]:
         self.jobs |= {job.run: job for job in jobs if job.run in self.survivors}

@@ -71,6 +71,8 @@ class Progress:
         charged = amounts(sum((site.charged for site in sites.values()), Counter[str]()))
         parts = [self._trials(runner), f"best {self._best(runner) or 'not yet'}"]
         parts.append(f"{count(sum(site.n_at_work for site in sites.values()), 'run')} at work")
+        if n := sum(site.states["parked"] for site in sites.values()):
+            parts.append(f"{count(n, 'run')} waiting for approval")
         return f"{runner.campaign.name}: {', '.join(parts)}{f', charged {charged}' if charged else ''}"
 
     # ---- the live view ---------------------------------------------------------------------------------------

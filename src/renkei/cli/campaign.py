@@ -8,7 +8,7 @@ import typer
 from renkei.campaign import Status, StatusRow, TrialRow, best_of
 from renkei.cli._asking import ask, person
 from renkei.cli._driving import drive, require_sources
-from renkei.cli._found import found
+from renkei.cli._found import found, is_sound
 from renkei.cli._lazy import new_app
 from renkei.cli._options import DEFAULT_HOME, CampaignArgument, HomeOption, JsonOption, existing
 from renkei.cli._output import columns, err, local_time, out, print_json, say, value
@@ -109,7 +109,7 @@ def state_of(home: Home, status: StatusRow) -> str:
 def show_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Show what a campaign found, how fast, and at what price.
 
-    Its ledgers and those of its sites are audited on the way.
+    Its ledgers and those of its sites are audited on the way; exits with 1 when one is not sound.
     """
     from renkei.report import summarize
 
@@ -117,10 +117,13 @@ def show_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_js
     campaign = place.campaign(name)
     summary = summarize(place, name)
     if as_json:
-        return print_json([summary])
-    with LedgerReader(place.campaign_ledger(name)) as ledger:
-        status = ledger.table(Status.name, StatusRow).get("campaign", StatusRow())
-    return out().print(found(summary, campaign, state_of(place, status)))
+        print_json([summary])
+    else:
+        with LedgerReader(place.campaign_ledger(name)) as ledger:
+            status = ledger.table(Status.name, StatusRow).get("campaign", StatusRow())
+        out().print(found(summary, campaign, state_of(place, status)))
+    if not is_sound(summary):
+        raise typer.Exit(1)
 
 
 @app.command("report")

@@ -109,7 +109,7 @@ class RunDecided(Body, frozen=True, omit_defaults=True, gc=False):
 
 
 class RunRefused(Body, frozen=True, omit_defaults=True, gc=False):
-    """The site will not run it; `code` is "denied", "invalid", "allocation", "conflict" or "expired"."""
+    """The site will not run it; `code` is "denied", "invalid", "allocation", "conflict" or "cancelled"."""
 
     run: str
     request: str

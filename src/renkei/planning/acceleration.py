@@ -111,27 +111,34 @@ class Sampled:
 class Pool:
     """Random draws without replacement from a pool whose losses are all known; exact, nothing is run.
 
-    Counted in trials only. The interval holds 95% of random campaigns, in equal tails.
+    The interval holds 95% of random campaigns, in equal tails.
 
     Args:
         losses: The loss of every point of the pool, None where it has none.
+        hours: What a draw takes on average; None where that is not known.
+        cost: What a draw costs on average; None where that is not known.
     """
 
     losses: Sequence[float | None]
+    hours: float | None = None
+    cost: float | None = None
 
     def effort_to(self, level: float, by: Measure = "trials") -> Effort | None:
-        """Return the expected number of draws to the first point at `level`; None when the pool has none.
+        """Return the expected effort of draws to the first point at `level`; None when the pool has none.
 
         Raises:
-            UsageError: `by` is not "trials".
+            UsageError: What a draw takes of `by` is not known.
         """
-        if by != "trials":
-            raise UsageError("A pool is compared in trials only.", "Run the baseline to compare hours or cost.")
+        each = 1.0 if by == "trials" else self.hours if by == "hours" else self.cost
+        if each is None:
+            raise UsageError(
+                f"What a draw from the pool takes in {by} is not known.", "Run the baseline to compare hours or cost."
+            )
         n_good = sum(loss is not None and loss <= level for loss in self.losses)
         if n_good == 0:
             return None
         low, high = draws_interval(len(self.losses), n_good)
-        return Effort(expected_draws(len(self.losses), n_good), low, high)
+        return Effort(expected_draws(len(self.losses), n_good) * each, low * each, high * each)
 
 
 @dataclass(frozen=True, slots=True)

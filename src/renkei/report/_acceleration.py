@@ -1,5 +1,6 @@
 """How much faster than its baseline a campaign was, by trials, hours and cost, from what their ledgers tell."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,8 @@ def measure_acceleration(view: CampaignView) -> Accelerations:
 
     Hours are wall time in which somebody drove the campaign: each trial adds what passed since the one before it
     ended. Cost is what a trial's runs were charged. The baseline's trials do not learn from each other, so that the
-    trials of all its campaigns are one sample; where they measured every point of a pool, trials are compared exactly.
+    trials of all its campaigns are one sample; where they measured every point of a pool, the number of random draws
+    to a good one is exact.
     """
     unit = _cost_unit((view.history, *view.baselines))
     steps = tuple(step for each in view.baselines for step in _steps(view, each, unit))
@@ -59,11 +61,12 @@ def measure_acceleration(view: CampaignView) -> Accelerations:
     if planner is None or curve is None:
         why = "there is no baseline" if planner is None else "several objectives without a reach, and no trial yet"
         return Accelerations(planner, curve, steps, by, unit, False, why)
-    sampled, pool = Sampled(steps), _pool(view)
-    by["trials"] = accelerate(curve, pool or sampled)
-    by["hours"] = accelerate(curve, sampled, by="hours")
+    pool = _pool(view, steps)
+    baseline = pool or Sampled(steps)
+    by["trials"] = accelerate(curve, baseline)
+    by["hours"] = accelerate(curve, baseline, by="hours")
     if unit is not None:
-        by["cost"] = accelerate(curve, sampled, by="cost")
+        by["cost"] = accelerate(curve, baseline, by="cost")
     why = "" if unit else "no cost: runs were charged in several units, or in none"
     return Accelerations(planner, curve, steps, by, unit, pool is not None, why)
 
@@ -84,7 +87,7 @@ def _cost_unit(histories: Iterable[History]) -> str | None:
     return units.pop() if len(units) == 1 else None
 
 
-def _pool(view: CampaignView) -> Pool | None:
+def _pool(view: CampaignView, steps: Sequence[Step]) -> Pool | None:
     """Return the pool with the loss of every point as the baselines measured it; None when one was not measured."""
     space = view.definition.space
     if space.pool is None:
@@ -95,7 +98,10 @@ def _pool(view: CampaignView) -> Pool | None:
             if row.state != "abandoned":
                 known.setdefault(_key(space, row.parameters), view.loss(row))
     keys = [_key(space, point) for point in space.pool]
-    return Pool([known[key] for key in keys]) if all(key in known for key in keys) else None
+    if not all(key in known for key in keys):
+        return None
+    hours, cost = (math.fsum(each) / len(steps) for each in ((s.hours for s in steps), (s.cost for s in steps)))
+    return Pool([known[key] for key in keys], hours, cost)
 
 
 def _key(space: Space, point: dict[str, Value]) -> tuple[Value, ...]:

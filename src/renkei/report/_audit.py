@@ -8,7 +8,7 @@ from pathlib import Path
 from renkei.accounts import Books
 from renkei.campaign import Status, TrialRuns, Trials
 from renkei.errors import RenkeiError
-from renkei.ledger import Finding, LedgerReader, Projection, verify
+from renkei.ledger import LedgerReader, Projection, verify
 from renkei.ledger.merkle import root_of
 from renkei.model.records import CampaignOpened
 from renkei.report._claims import Claims, check_claims, collect_claims
@@ -123,7 +123,7 @@ def _by_itself(audit: LedgerAudit, key: PublicKey | None, projections: Sequence[
     """Check one ledger; return whether it can be read at all."""
     assert audit.path is not None
     try:
-        found = _verified(audit.path, key, projections)
+        found = verify(audit.path, key, projections)
     except RenkeiError as error:
         audit.problems.append(error.message)
         return False
@@ -133,16 +133,6 @@ def _by_itself(audit: LedgerAudit, key: PublicKey | None, projections: Sequence[
     if found.problem:
         audit.problems.append(found.problem)
     return True
-
-
-def _verified(path: Path, key: PublicKey | None, projections: Sequence[Projection]) -> Finding:
-    """Return what verification finds; records that are whole but make no sense together are a finding, too."""
-    try:
-        return verify(path, key, projections)
-    except (LookupError, AttributeError, TypeError, ValueError) as error:
-        found = verify(path, key)
-        why = f"its records contradict each other, so that they cannot be folded: {type(error).__name__}: {error}"
-        return found if found.problem else found._replace(problem=why)
 
 
 def _terms_problems(view: CampaignView) -> list[str]:

@@ -4,7 +4,7 @@ from renkei.clock import Clock
 from renkei.errors import AgreementError, ConfigError, UsageError, did_you_mean
 from renkei.executors import Command, Executor, procedures_in
 from renkei.executors.local import LocalExecutor
-from renkei.model.agreement import Agreement
+from renkei.model.agreement import Agreement, load_agreement
 from renkei.model.procedure import ProcedureSpec
 from renkei.model.site_file import Limits, SiteFile
 from renkei.policy import DEFAULT_POLICY, Policy, SitePolicies
@@ -26,10 +26,16 @@ def open_site(file: SiteFile, agreement: Agreement, clock: Clock, executor: Exec
     Raises:
         ConfigError: The file or the policy has mistakes.
         UsageError: A procedure cannot be imported, or the key file cannot be used.
-        AgreementError: The agreement does not have the site, or has it with another institution or key.
+        AgreementError: The agreement is not the one that the file names, does not have the site, or has it with
+            another institution or key.
         LedgerError: The ledger cannot be opened.
     """
     table = file.site
+    if table.agreement is not None and load_agreement(table.agreement).digest != agreement.digest:
+        raise AgreementError(
+            f"Site '{table.name}' works under the agreement in {table.agreement}, which is not the one here.",
+            "Give both sides the same file, byte for byte.",
+        )
     key = Key.load(table.key)
     institution = agreement.institutions.get(agreement.institution_of_site(table.name))
     if agreement.institution_of_site(table.name) != table.institution or institution is None:

@@ -371,12 +371,11 @@ class Site:
             now = self._clock.now()
             late = [row for row in self.runs.live.values() if row.deadline < now]
             for row in late:
-                await self._executor.cancel(row.run)
-            for row in late:
-                if row.run in self.runs.live:
-                    self._end(row, JobEnd(row.run, "lost", retryable=True, message="no word of it by its deadline"))
+                self._end(row, JobEnd(row.run, "lost", retryable=True, message="no word of it by its deadline"))
             if late or self._queue:
                 await self._advance()
+            for row in late:
+                await self._executor.cancel(row.run)
 
     async def _recover(self) -> None:
         """Write down that the site opened; queue what was accepted, settle what was running."""

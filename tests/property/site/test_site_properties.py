@@ -47,6 +47,7 @@ steps = st.lists(
         st.tuples(st.just("end"), which, ways_to_end, st.floats(0, 4000)),
         st.tuples(st.just("cancel"), which),
         st.tuples(st.just("decide"), which, st.booleans()),
+        st.tuples(st.just("hang_up"), which),
         st.tuples(st.just("hold")),
         st.tuples(st.just("release")),
         st.tuples(st.just("wait"), st.integers(1, 12)),
@@ -65,6 +66,7 @@ class Play:
         self.folder, self.clock, self.executor = folder, HeldClock(), FakeExecutor(capacity=3)
         self.requests: list[RunRequest] = []
         self.taken: list[str] = []
+        self.calls: list[anyio.CancelScope] = []
         self.site: Site
         self.tasks: TaskGroup
         self._stack = AsyncExitStack()
@@ -116,6 +118,11 @@ class Play:
         if parked := list(self.site.runs.parked):
             self._start(self.site.decide, parked[n % len(parked)], "ada", approved)
 
+    async def hang_up(self, n: int) -> None:
+        """Cancel somebody who asked for something and may not have an answer yet."""
+        if self.calls:
+            self.calls[-1 - n % len(self.calls)].cancel()
+
     async def hold(self) -> None:
         self.clock.hold()
 
@@ -144,9 +151,13 @@ class Play:
         await self.open()
 
     def _start(self, call: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+        scope = anyio.CancelScope()
+        self.calls.append(scope)
+
         async def start() -> None:
             try:
-                await call(*arguments)
+                with scope:
+                    await call(*arguments)
             except (Expired, UsageError):
                 pass  # the clock was moved on before it arrived; another one decided first
 

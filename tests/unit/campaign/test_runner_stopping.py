@@ -230,6 +230,23 @@ async def test_a_stop_while_it_waits_for_its_last_runs_cancels_them(tmp_path: Pa
         await campaign.ledger.close()
 
 
+async def test_a_stop_after_the_discovery_does_not_wait_for_the_rest(tmp_path: Path, clock: HandClock) -> None:
+    executor = FakeExecutor()
+    async with site(tmp_path, clock, executor).opened() as here:
+        campaign = open_campaign(campaign_file("trials = 9", objective="reach = 0.01"), tmp_path, clock)
+        runner = await runner_over(campaign, here)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run, runner)
+            await until(lambda: len(executor.jobs) == 3)
+            await executor.succeed(next(iter(executor.jobs)), value=0.001)
+            await until(lambda: runner._over is not None)
+            assert executor.cancels == []
+            runner.stop("enough")
+        assert campaign.status.row.state == "reached"
+        assert len(executor.cancels) == 2
+        await campaign.ledger.close()
+
+
 async def test_a_stop_reaches_a_site_that_cannot_be_reached_at_first(tmp_path: Path, clock: HandClock) -> None:
     executor = FakeExecutor()
     n_cut = 0

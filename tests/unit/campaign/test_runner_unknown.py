@@ -8,6 +8,7 @@ import pytest
 
 from fakes import (
     FakeExecutor,
+    HeldClock,
     Wire,
     balance,
     campaign_file,
@@ -23,6 +24,7 @@ from fakes import (
 from hand_clock import HandClock
 from renkei.errors import Unreachable
 from renkei.executors import JobEnd
+from renkei.ledger import LedgerReader
 from renkei.model.rule import Rule
 
 pytestmark = pytest.mark.anyio
@@ -64,10 +66,43 @@ async def test_a_request_without_an_answer_is_asked_about_and_sent_again_only_if
         assert balance(here) == (95, 0, 5)
         first = wire.calls[: wire.calls.index("find")]
         assert first == ["submit"]
-        if side == "after":  # it had arrived: asked about, never sent again
-            assert wire.calls.count("submit") == kinds(here).count("batch.received")
-            assert not any(n > 1 for n in Counter(r.body.run for r in records(here, "run.accepted")).values())
-            assert here.runs.rows.keys() == campaign.runs.rows.keys()
+        payloads = "".join(r.body.payload for r in records(here, "batch.received"))
+        sent = {run: payloads.count(run) for run in campaign.runs.rows}
+        assert set(sent.values()) == {1}, "what the site had heard of was sent again"
+        await campaign.ledger.close()
+
+
+async def test_no_request_leaves_before_it_is_written_down(tmp_path: Path, clock: HandClock) -> None:
+    mine = HeldClock()
+    async with site(tmp_path, clock, FakeExecutor(answer=succeed)).opened() as here:
+        wire = Wire(here)
+        campaign = open_campaign(campaign_file("trials = 2"), tmp_path, mine)
+        runner = await runner_over(campaign, wire)
+        async with anyio.create_task_group() as tasks:
+            mine.hold()
+            tasks.start_soon(runner.run)
+            await until(lambda: len(campaign.runs.open) == 2)
+            await settled()
+            assert wire.calls == []
+            mine.release()
+        assert wire.calls == ["submit", "checkpoint"]
+        await campaign.ledger.close()
+
+
+async def test_what_was_observed_is_on_disk_while_others_still_run(tmp_path: Path, clock: HandClock) -> None:
+    executor = FakeExecutor()
+    async with site(tmp_path, clock, executor).opened() as here:
+        campaign = open_campaign(campaign_file("trials = 2"), tmp_path, clock)
+        runner = await runner_over(campaign, here)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runner.run)
+            await until(lambda: len(executor.jobs) == 2)
+            await settled()
+            await executor.succeed(next(iter(executor.jobs)))
+            await settled()
+            with LedgerReader(tmp_path / "campaign" / "ledger.db") as reader:
+                assert [record.kind for record in reader.records()][-2:] == ["run.reported", "trial.observed"]
+            await executor.succeed(*executor.jobs)
         await campaign.ledger.close()
 
 

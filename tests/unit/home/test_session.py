@@ -360,3 +360,15 @@ async def test_a_decision_without_anybody_at_work_starts_nothing(place: Place) -
     place.answer = answer
     async with place.session(file) as session:
         await until(lambda: session.sites["east"].runs.rows[first].state == "succeeded")
+
+
+async def test_a_site_whose_file_names_another_agreement_is_not_opened(place: Place, tmp_path: Path) -> None:
+    file = place.file()
+    place.home.embed(file.sites, file.team)
+    other = tmp_path / "other.toml"
+    other.write_text(place.home.agreement_path.read_text().replace('title = "', 'title = "Another: '))
+    described = place.home.path / "sites" / "east.toml"
+    described.write_text(described.read_text().replace(str(place.home.agreement_path), str(other)))
+    with place.home.locked(), pytest.raises(AgreementError, match="is not the one here"):
+        async with Session(place.home, SystemClock()).opened(["east"]):
+            pass

@@ -75,9 +75,12 @@ def test_a_pool_gives_the_exact_factor():
     assert reached.factor == pytest.approx(101 / 11 / 2)
 
 
-def test_a_pool_knows_no_hours_and_says_nothing_where_it_has_no_point():
-    with pytest.raises(UsageError, match="trials only"):
+def test_a_pool_counts_hours_and_cost_by_what_a_draw_takes_and_says_nothing_where_it_has_no_point():
+    with pytest.raises(UsageError, match="takes in hours is not known"):
         accelerate(curve(0.0), Pool([0.0]), by="hours")
+    effort = Pool([0.0, 1.0, 1.0], hours=0.5, cost=3.0)
+    assert [effort.effort_to(0.0, by).expected for by in ("trials", "hours", "cost")] == [2.0, 1.0, 6.0]
+    assert (effort.effort_to(0.0, "cost").low, effort.effort_to(0.0, "cost").high) == (3.0, 9.0)
     assert accelerate(curve(-1.0), Pool([0.0])).bound == "unknown"
 
 

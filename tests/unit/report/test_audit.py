@@ -152,7 +152,7 @@ def test_records_that_contradict_each_other_are_a_finding_and_no_crash(copy: Hom
         return msgspec.structs.replace(body, run="another") if isinstance(body, RunEnded) else body
 
     rewrite(path, copy.key("jp-lab"), clock, [], strange)
-    assert "cannot be folded" in audits(copy)["site/jp-lab"].problems[0]
+    assert "contradicts the records before it" in audits(copy)["site/jp-lab"].problems[0]
 
 
 def test_a_site_whose_ledger_is_not_there_is_not_called_verified(copy: Home) -> None:

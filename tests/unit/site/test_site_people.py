@@ -53,6 +53,7 @@ async def test_an_approved_run_is_accepted_started_and_reported(tmp_path: Path, 
         (decided,) = records(here, "run.decided")
         assert (decided.body.by, decided.body.approved, decided.body.note) == ("ada", True, "go ahead")
         assert not here.runs.parked
+        assert not here._decided
         assert balance(here) == (99, 0, 1)
 
 

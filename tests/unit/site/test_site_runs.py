@@ -95,6 +95,18 @@ async def test_a_run_may_cost_something_each_time_and_something_an_hour(tmp_path
         assert balance(here, unit="USD") == (16, 0, 4)
 
 
+@pytest.mark.parametrize(
+    ("per_run", "per_hour", "seconds", "micro"),
+    [(1.0, 0.0, 0.0, 1_000_000), (0.0, 2.0, 0.0018, 1), (0.5, 2.0, 1800.0, 1_500_000), (0.5, 2.0, 99_999.0, 2_500_000)],
+)
+def test_a_charge_is_exact_to_the_millionth_and_never_above_the_reservation(
+    per_run: float, per_hour: float, seconds: float, micro: int
+) -> None:
+    offer = offered(unit="node-hour", per_run=per_run, per_hour=per_hour, time_limit_s=3600.0)
+    assert offer.charge(seconds) == micro
+    assert offer.reservation.micro == round((per_run + per_hour) * 1_000_000)
+
+
 async def test_an_end_carries_what_the_run_gave(tmp_path: Path, clock: HandClock) -> None:
     async with opened(tmp_path, clock) as (here, executor):
         await said(here, asked := request())
@@ -222,6 +234,45 @@ async def test_a_cancelled_run_ends_as_cancelled_and_pays_for_what_it_used(where
         assert executor.taken[-1] == after.run
 
 
+async def test_a_run_that_is_cancelled_while_the_engine_takes_it_is_cancelled_there(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    async with opened(tmp_path, clock) as (here, executor), listening(here) as heard:
+        executor.gate = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(here.submit, batch(here, asked := request(), request()))
+            await settled()
+            await here.cancel(cancellation(here, asked.run))
+            executor.gate.set()
+        await until(lambda: heard)
+        assert [(r.body.run, r.body.outcome) for r in heard] == [(asked.run, "cancelled")]
+        assert executor.cancels == [asked.run]
+        assert len(executor.jobs) == 1
+
+
+async def test_room_that_comes_back_without_a_word_is_noticed(tmp_path: Path, clock: HandClock) -> None:
+    async with opened(tmp_path, clock, capacity=0) as (here, executor):
+        await said(here, asked := request())
+        assert executor.taken == []
+        executor.capacity = 1
+        await until(lambda: executor.taken)
+        assert executor.taken == [asked.run]
+
+
+async def test_nothing_is_handed_to_an_engine_that_is_gone(tmp_path: Path) -> None:
+    clock, asked = HeldClock(), request()
+    async with anyio.create_task_group() as outside:
+        async with opened(tmp_path, clock) as (here, executor):
+            clock.hold()
+            outside.start_soon(here.submit, batch(here, asked))
+            await settled()
+            outside.start_soon(later, clock)
+    assert executor.taken == []
+    async with opened(tmp_path, clock) as (here, _):
+        assert here.runs.rows[asked.run].state == "lost"
+        assert balance(here) == (100, 0, 0)
+
+
 async def test_only_an_institution_of_the_team_cancels(tmp_path: Path, clock: HandClock) -> None:
     async with opened(tmp_path, clock) as (here, executor):
         await said(here, asked := request())
@@ -272,6 +323,19 @@ async def test_a_run_past_its_deadline_is_lost_and_its_reservation_released(tmp_
         assert balance(here) == (100, 0, 0)
         await said(here, after := request())
         assert executor.taken == [running.run, after.run]
+
+
+async def test_runs_that_are_given_up_are_lost_however_quickly_the_engine_ends_them(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    async with opened(tmp_path, clock) as (here, executor):
+        await said(here, *(request() for _ in range(4)))
+        clock.time += 100_000
+        await until(lambda: len(executor.cancels) == 4)
+        await settled()
+        assert not executor.jobs
+        assert [r.body.outcome for r in records(here, "run.ended")] == ["lost"] * 4
+        assert balance(here) == (100, 0, 0)
 
 
 async def test_files_of_a_run_become_datasets_named_in_its_end(tmp_path: Path, clock: HandClock) -> None:
