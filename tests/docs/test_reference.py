@@ -69,7 +69,8 @@ def test_every_setting_of_every_file_is_told() -> None:
 
 def _tables(kind: type[Table]) -> Iterator[type[Table]]:
     for each in kind.__subclasses__():
-        yield each
+        if each.__module__.startswith("renkei."):  # other tests make tables of their own
+            yield each
         yield from _tables(each)
 
 

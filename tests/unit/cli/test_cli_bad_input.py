@@ -30,7 +30,7 @@ WRONG_FILES: list[tuple[Callable[[str], str], int, str]] = [
     (lambda text: text.replace("low = 300.0", "low = 100.0"), 2, "space.heat"),
     (lambda text: text.replace('"lab.py"', '"lob.py"'), 2, "lob.py cannot be imported"),
     (lambda text: text.replace('"sobol"', '"sobel"'), 2, "Did you mean 'sobol'?"),
-    (lambda text: text.replace('"sobol"', '"sobol"\noptions = { speed = 9 }'), 2, "does not take these options"),
+    (lambda text: text.replace('"sobol"', '"sobol"\noptions = { speed = 9 }'), 2, "has no option 'speed'"),
     (lambda text: text[: text.index("[sites")], 2, "There is no site"),
     (lambda text: text.replace('[[source]]\nprocedure = "lab.cast"\n', ""), 2, "has no source"),
     (lambda text: text.replace("lab.cast", 'lab.cast"\nsites = ["kyoto"]\n#'), 2, "found 'kyoto'"),
