@@ -85,6 +85,8 @@ class FakeExecutor:
 
     def __init__(self, capacity: int = 1000, answer: Answer = lambda job: None) -> None:
         self.capacity, self.answer = capacity, answer
+        self.most = 0
+        """How many jobs it ever had at the same time."""
         self.taken: list[str] = []
         """Every run that was ever handed over, in order."""
         self.jobs: dict[str, Job] = {}
@@ -120,6 +122,7 @@ class FakeExecutor:
         for job in jobs:
             self.taken.append(job.run)
             self.jobs[job.run] = job
+        self.most = max(self.most, len(self.jobs))
         await anyio.lowlevel.checkpoint()
         for job in jobs:
             if (end := self.answer(job)) is not None:
@@ -400,6 +403,8 @@ class Wire:
         self.before: Callable[[str], None] = lambda method: None
         self.after: Callable[[str], None] = lambda method: None
         self.calls: list[str] = []
+        self.gates: dict[str, anyio.Event] = {}
+        """What a method waits for before it leaves."""
 
     async def describe(self, team: str) -> Any:
         return await self.site.describe(team)
@@ -423,6 +428,8 @@ class Wire:
         return await self.site.inclusion(seq, size)
 
     async def _over(self, method: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        if method in self.gates:
+            await self.gates[method].wait()
         self.calls.append(method)
         self.before(method)
         answer = await call(*arguments)

@@ -382,7 +382,7 @@ class Runner:
     # ---- what it costs ---------------------------------------------------------------------------------------
 
     def _route(self, row: RunRow) -> Route:
-        """Return the route of a run that an earlier session requested; a closed one where its site offers it no more.
+        """Return the route of a run of an earlier session; one that is never chosen, where its site has it no more.
 
         Raises:
             UsageError: Nobody can ask about the run.
@@ -396,8 +396,7 @@ class Runner:
                     " ended, and it cannot be asked about them.",
                     "Open that site too, or have some site offer that procedure again.",
                 )
-            route = self._routes[key] = Route(row.site, like.spec, like.binding, 1, like.price, like.unit, 0)
-            route.closed = f"{row.site} no longer offers '{row.procedure}'"
+            self._routes[key] = Route(row.site, like.spec, like.binding, 1, like.price, like.unit, 0)
         return self._routes[key]
 
     def _hold(self, row: RunRow, route: Route, micro: int) -> None:

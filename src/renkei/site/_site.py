@@ -104,7 +104,7 @@ class Site:
         self.datasets = DatasetStore(directory / "datasets")
         self._runs_directory = str(directory / "runs")
         self._queue: deque[str] = deque()  # runs that wait to be started, and some that ended while they waited
-        self._launching: dict[str, set[str]] = defaultdict(set)  # by procedure: started, but not yet handed over
+        self._launching: set[str] = set()  # runs that were started, but are not yet handed over
         self._stopping: set[str] = set()  # of those, the ones that shall end
         self._is_serving = False
         self._decided: set[str] = set()  # parked runs that a person decided, whose campaign has to be told
@@ -274,25 +274,21 @@ class Site:
             if row.state != "accepted":
                 self._queue.popleft()
                 continue
-            room = rooms.get(row.procedure)
-            if room is None:
-                room = self._executor.room(row.procedure) - len(self._launching[row.procedure])
-            if room <= 0:
+            if row.procedure not in rooms:
+                rooms[row.procedure] = self._executor.room(row.procedure) - len(self._launching)
+            if rooms[row.procedure] <= len(starting):
                 break
-            rooms[row.procedure] = room - 1
             self._queue.popleft()
             self.ledger.append(RunStarted(row.run, self._executor.name))
             starting.append(row)
-        for row in starting:
-            self._launching[row.procedure].add(row.run)  # so that nobody else gives away its room
+        self._launching.update(row.run for row in starting)  # so that nobody else gives away their room
         try:
             with anyio.CancelScope(shield=True):
                 await self.ledger.sync()
                 if starting and self._is_serving:  # else they are settled when the site opens again
                     await self._hand_over(starting)
         finally:
-            for row in starting:
-                self._launching[row.procedure].discard(row.run)
+            self._launching.difference_update(row.run for row in starting)
 
     async def _hand_over(self, starting: Sequence[RunRow]) -> None:
         """Give the executor what was started, but for what was asked to end before it came to that."""
@@ -467,7 +463,7 @@ class Site:
             self._refuse(row, row.request, row.batch, "cancelled", [Reason("run.cancelled", f"cancelled by {by}")])
         elif row.state == "accepted":
             self._end(row, JobEnd(run, "cancelled", message=f"cancelled by {by} before it started"))
-        elif run in self._launching[row.procedure]:
+        elif run in self._launching:
             self._stopping.add(run)
         else:
             await self._executor.cancel(run)

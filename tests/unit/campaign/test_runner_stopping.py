@@ -10,7 +10,6 @@ import pytest
 
 from fakes import (
     FakeExecutor,
-    HeldClock,
     RunningClock,
     Wire,
     balance,
@@ -195,19 +194,19 @@ async def test_somebody_may_stop_it_and_what_runs_is_cancelled(when: str, tmp_pa
         await campaign.ledger.close()
 
 
-async def test_a_stop_while_requests_are_on_their_way_reaches_their_runs(tmp_path: Path) -> None:
-    clock = HeldClock()
+async def test_a_stop_while_requests_are_on_their_way_reaches_their_runs(tmp_path: Path, clock: HandClock) -> None:
     executor = FakeExecutor()
     async with site(tmp_path, clock, executor).opened() as here:
+        wire = Wire(here)
         campaign = open_campaign(campaign_file("trials = 4"), tmp_path, clock)
-        runner = await runner_over(campaign, here)
+        runner = await runner_over(campaign, wire)
+        wire.gates["submit"] = anyio.Event()
         async with anyio.create_task_group() as tasks:
-            clock.hold()
             tasks.start_soon(run, runner)
             await until(lambda: campaign.runs.open)
             runner.stop("enough")
-            await settled()
-            clock.release()
+            await settled(60)
+            wire.gates["submit"].set()
         assert campaign.status.row.state == "stopped"
         assert not here.runs.live
         assert not campaign.runs.open

@@ -215,9 +215,10 @@ def test_an_agreement_without_signatures_is_not_in_force(home: Home) -> None:
         Home(home.path / "elsewhere").agreement()
 
 
+@pytest.mark.parametrize("where", ["_write", "endorse"])
 @pytest.mark.parametrize("n_before", [0, 1])
 def test_an_extension_that_a_kill_cut_short_is_finished_the_next_time(
-    n_before: int, home: Home, monkeypatch: pytest.MonkeyPatch
+    n_before: int, where: str, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Signatures are written first: a kill between the two files leaves a home that goes on."""
     if n_before:
@@ -226,12 +227,12 @@ def test_an_extension_that_a_kill_cut_short_is_finished_the_next_time(
     class KilledError(Exception):
         pass
 
-    def kill(path: Path, text: str) -> None:
-        if path == home.agreement_path:
+    def kill(*arguments: object) -> None:
+        if home.agreement_path in arguments:
             raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr("renkei.home._home._write", kill)
+        patch.setattr(f"renkei.home._home.{where}", kill)
         with pytest.raises(KilledError):
             home.embed(embedded("east", "west"), "fusion")
     home.embed(embedded("east", "west"), "fusion")

@@ -144,5 +144,5 @@ async def test_thousands_of_runs_leave_nothing_behind_but_their_rows(tmp_path: P
             await said(here, *(request() for _ in range(500)))
         await until(lambda: len(executor.taken) == 2000 and not here.runs.live)
         assert (len(here._queue), here._stopping, here._decided) == (0, set(), set())
-        assert not any(here._launching.values())
+        assert not here._launching
         assert all(not row.parameters for row in here.runs.rows.values())
