@@ -102,7 +102,7 @@ def main() -> None:
     """Print the figures."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--trials", type=int, default=20_000)
-    arguments.add_argument("--parallel", type=int, default=512)
+    arguments.add_argument("--parallel", type=int, default=1024)
     arguments.add_argument("--repeat", type=int, default=3)
     arguments.add_argument("--json", action="store_true")
     given = arguments.parse_args()

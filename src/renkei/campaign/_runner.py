@@ -103,12 +103,15 @@ class Runner:
             open_trials = {row.trial for row in campaign.runs.open.values()}
             self._waiting = [t for t in campaign.trials.pending.values() if t.trial not in open_trials]
             while True:
+                n_open = len(campaign.runs.open)
                 self._take_in()
+                has_news = len(campaign.runs.open) < n_open  # that a run was accepted may wait for the next commit
                 self._judge(tasks)
                 if self._over is None:
                     self._plan(tasks)
-                    self._send(tasks)
-                await campaign.sync()
+                    has_news |= self._send(tasks)
+                if has_news or self._over is not None:
+                    await campaign.sync()
                 self._on_change()
                 if self._over is not None and not campaign.runs.open and not self._is_asking:
                     break
@@ -160,8 +163,8 @@ class Runner:
         self._waiting += self.campaign.propose(points)
         self._is_space_used_up = len(points) < n
 
-    def _send(self, tasks: TaskGroup) -> None:
-        """Request runs for the trials that wait, and have the requests leave once they are durable."""
+    def _send(self, tasks: TaskGroup) -> bool:
+        """Request runs for the trials that wait, and have the requests leave once they are durable; whether any do."""
         campaign = self.campaign
         outbox: dict[str, list[RunRequest]] = {}
         waiting, self._waiting = self._waiting, []
@@ -192,6 +195,7 @@ class Runner:
         for site, requests in outbox.items():
             for start in range(0, len(requests), BATCH_MAX):
                 tasks.start_soon(self._submit, site, requests[start : start + BATCH_MAX])
+        return bool(outbox)
 
     async def _submit(self, name: str, requests: Sequence[RunRequest]) -> None:
         """Have requests leave. No answer means unknown, not failed: what the site never heard of is sent again."""
@@ -377,6 +381,7 @@ class Runner:
     async def _tick(self) -> None:
         while True:
             await self.campaign.clock.sleep(TICK_S)
+            await self.campaign.sync()
             self._wake.set()
 
     # ---- what it costs ---------------------------------------------------------------------------------------

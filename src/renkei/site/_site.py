@@ -292,11 +292,12 @@ class Site:
 
     async def _hand_over(self, starting: Sequence[RunRow]) -> None:
         """Give the executor what was started, but for what was asked to end before it came to that."""
-        stopped = [row for row in starting if row.run in self._stopping]
+        live = [row for row in starting if row.run in self.runs.live]  # others were given up at their deadline
+        stopped = [row for row in live if row.run in self._stopping]
         for row in stopped:
-            self._stopping.discard(row.run)
             self._end(row, JobEnd(row.run, "cancelled", message="cancelled before it started"), is_unused=True)
-        going = [row for row in starting if row.run in self.runs.live]
+        self._stopping.difference_update(row.run for row in starting)
+        going = [row for row in live if row.run in self.runs.live]
         failed: list[RunRow] = []
         try:
             await self._executor.submit([self._job(row) for row in going])
