@@ -57,7 +57,7 @@ class HeldClock(HandClock):
     def release(self) -> None:
         self._free.set()
 
-    async def blocking(self, call: Callable[[], Any]) -> Any:
+    async def blocking(self, call: Callable[[], Any], *, is_brief: bool = False) -> Any:
         await self._free.wait()
         return call()
 

@@ -24,7 +24,7 @@ class HandClock:
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(min(seconds, 0.005))
 
-    async def blocking(self, call: Callable[[], T]) -> T:
+    async def blocking(self, call: Callable[[], T], *, is_brief: bool = False) -> T:
         return call()
 
     def random_bytes(self, n: int) -> bytes:

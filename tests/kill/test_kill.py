@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from renkei.campaign import RunRow as AskedRow
 from renkei.ledger import LedgerReader
 from renkei.site import RunRow
 
@@ -91,10 +92,8 @@ def test_fifty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
             is_begun = (home / "campaigns" / "stubborn" / "campaign.toml").exists()
             if ledger.exists():
                 with LedgerReader(ledger) as reader:
-                    rows = reader.saved("runs").values()
-                n_in_flight += any(
-                    json.loads(row).get("state", "requested") in ("requested", "accepted") for row in rows
-                )
+                    rows = reader.table("runs", AskedRow).values()
+                n_in_flight += any(row.state in ("requested", "accepted") for row in rows)
             process = (
                 renkei(home, "campaign", "resume", "stubborn")
                 if is_begun

@@ -31,7 +31,7 @@ class FixedClock:
     async def sleep(self, seconds: float) -> None:
         self.time += seconds
 
-    async def blocking(self, call: Callable[[], T]) -> T:
+    async def blocking(self, call: Callable[[], T], *, is_brief: bool = False) -> T:
         return call()
 
     def random_bytes(self, n: int) -> bytes:

@@ -159,9 +159,9 @@ class Campaign:
         """Write down that the campaign is over: reached, exhausted or stopped."""
         self.ledger.append(CampaignEnded(state, why))
 
-    async def sync(self) -> None:
-        """Return when everything so far is durable."""
-        await self.ledger.sync()
+    async def sync(self, *, meanwhile: bool = False) -> None:
+        """Return when everything so far is durable; see `Ledger.sync`."""
+        await self.ledger.sync(meanwhile=meanwhile)
 
     # ---- what it found ---------------------------------------------------------------------------------------
 

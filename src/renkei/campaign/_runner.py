@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 import anyio
 import msgspec
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
 from renkei.campaign._campaign import Campaign
 from renkei.campaign._state import RunRow, TrialRow
@@ -107,11 +108,12 @@ class Runner:
                 self._take_in()
                 has_news = len(campaign.runs.open) < n_open  # that a run was accepted may wait for the next commit
                 self._judge(tasks)
+                is_sending = False
                 if self._over is None:
                     self._plan(tasks)
-                    has_news |= self._send(tasks)
-                if has_news or self._over is not None:
-                    await campaign.sync()
+                    is_sending = self._send(tasks)
+                if has_news or is_sending or self._over is not None:
+                    await campaign.sync(meanwhile=is_sending)
                 self._on_change()
                 if self._over is not None and not campaign.runs.open and not self._is_asking:
                     break
@@ -202,7 +204,9 @@ class Runner:
         campaign = self.campaign
         while requests:
             batch = RunBatch(name, campaign.key.name, campaign.clock.now(), tuple(requests))
-            envelope = seal(campaign.key, RUN_BATCH, msgspec.json.encode(batch))
+            payload = msgspec.json.encode(batch)
+            await checkpoint()  # the commit begins, and the disk works while this signs
+            envelope = seal(campaign.key, RUN_BATCH, payload)
             await campaign.sync()  # nothing leaves before it is written down
             try:
                 said = await self.sites[name].submit(envelope)

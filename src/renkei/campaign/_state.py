@@ -31,7 +31,7 @@ OPEN = frozenset({"requested", "accepted", "parked"})
 """States of runs that have not ended."""
 
 
-class TrialRow(msgspec.Struct, omit_defaults=True, gc=False):
+class TrialRow(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     """One trial: its point, where it was tried, and its fate."""
 
     trial: str
@@ -51,7 +51,7 @@ class TrialRow(msgspec.Struct, omit_defaults=True, gc=False):
     """The number of the record that tells its fate; times may be the same, or go back."""
 
 
-class RunRow(msgspec.Struct, omit_defaults=True, gc=False):
+class RunRow(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     """One run as the campaign knows it; `outputs` are in the procedure's units."""
 
     run: str

@@ -5,6 +5,7 @@ sentence on stderr and what to do next; with `--json` it is one JSON object ther
 nothing else. Each noun's module is imported when one of its verbs is used, so that `renkei --help` starts at once.
 """
 
+import gc
 import io
 import os
 import sys
@@ -67,6 +68,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Args:
         args: The words after `renkei`; those that the process was called with when left out.
     """
+    gc.set_threshold(20_000, 20, 50)  # rows live long: looking through them all again and again finds nothing
     given = list(sys.argv[1:] if args is None else args)
     words = [word for word in given if word != "--debug"]
     for stream in (sys.stdout, sys.stderr):

@@ -56,7 +56,7 @@ def _choice(requested: RunRequested | None) -> str:
     for what, sites in requested.why.items():
         names = [name.strip() for name in what.split(",")]
         for site, numbers in sites.items() if isinstance(sites, dict) else ():  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-            measured = ", ".join(f"{name} {number}" for name, number in zip(names, numbers, strict=False))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+            measured = ", ".join(f"{name} {number:.4g}" for name, number in zip(names, numbers, strict=False))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
             lines.append(f"{site}: {measured}{'  <- lowest score' if site == requested.site else ''}")
     return "\n".join(lines)
 

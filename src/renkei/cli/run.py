@@ -65,7 +65,7 @@ def list_runs(
     n, last = len(rows), last if last is not None else 0 if as_json else NEWEST
     rows = rows[-last:]
     if as_json:
-        return print_json({"site": name, **msgspec.to_builtins(row)} for name, row in rows)
+        return print_json({"site": name, **msgspec.structs.asdict(row)} for name, row in rows)
     if not rows:
         return say("There are no such runs.")
     console = out()

@@ -145,7 +145,7 @@ class Broker:
                 continue  # one run at a time, until one comes back well
             expected_s, pressure = route.expected_s(), route.pressure(n_to_come)
             rank = route.site in tried, expected_s * (1 + pressure)
-            why[route.site] = [round(rank[1], 4), round(expected_s, 4), round(pressure, 4)]
+            why[route.site] = [rank[1], expected_s, pressure]
             if best is None or rank < best_rank:
                 best, best_rank = route, rank
         return None if best is None else Choice(best, {"score, expected_s, pressure": why})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 import msgspec
+from anyio.lowlevel import checkpoint
 
 from renkei.clock import Clock
 from renkei.errors import Conflict, IntegrityBroken, LedgerError
@@ -22,6 +23,13 @@ APPLICATION_ID = 0x72656E6B  # "renk"
 
 _CHUNKS = (1024, 256, 64, 16, 4, 1)
 """How many rows go into one statement: few sizes, so that each is prepared once."""
+
+QUICK_RECORDS = 16
+QUICK_S = 2e-3
+"""A commit of so few records is made at once where the one before took so little: a thread would cost more."""
+
+WAL_STEP_BYTES = 1 << 19
+"""By how much the write-ahead log is lengthened at once, once it is longer than that."""
 
 _TABLES = """
 CREATE TABLE record (seq INTEGER PRIMARY KEY, bytes BLOB NOT NULL, hash BLOB NOT NULL);
@@ -79,13 +87,14 @@ class Ledger:
             for kind in projection.bodies:
                 self._folds.setdefault(kind, []).append(projection.apply)
         self._pending: list[Appended] = []
-        self._hashes: list[bytes] = []
         self._commit: anyio.Event | None = None
+        self._commit_s = 0.0
+        self._wal, self._wal_bytes = path.with_name(f"{path.name}-wal"), 0
         self._broken: LedgerError | None = None
         self._followers: list[Callable[[Sequence[Appended]], None]] = []
         self._db = _open(path, owner, key)
         self._tree = self._restore()
-        self.durable_size = self._tree.size
+        self.durable_size = self._size = self._tree.size
         self._checkpoint_size = int(self._one("SELECT coalesce(max(size), 0) FROM checkpoint"))
         self._checkpoint_at = clock.monotonic()
         for projection in projections:
@@ -94,7 +103,7 @@ class Ledger:
     @property
     def size(self) -> int:
         """How many records it has, those that are not yet durable included."""
-        return self._tree.size
+        return self._size
 
     def append(self, body: Body) -> Appended:
         """Put a record at the end and fold it into the projections; it is durable after the next `sync`.
@@ -104,24 +113,25 @@ class Ledger:
         """
         if self._broken is not None:
             raise self._broken
-        seq, at = self._tree.size, self.clock.now()
+        seq, at = self._size, self.clock.now()
         raw = write_record(seq, at, body)
-        digest = leaf_hash(raw)
-        self._tree.append(digest)
         appended = Appended(seq, raw, body)
         self._pending.append(appended)
-        self._hashes.append(digest)
+        self._size = seq + 1
         for fold in self._folds.get(type(body), ()):
             fold(seq, at, body)
         return appended
 
-    async def sync(self) -> None:
+    async def sync(self, *, meanwhile: bool = False) -> None:
         """Return when every record appended so far is durable.
+
+        Args:
+            meanwhile: Other tasks have something to do in that time: leave even a small commit to a thread.
 
         Raises:
             LedgerError: The commit failed (disk full, file gone); the ledger is closed to further records.
         """
-        target = self._tree.size
+        target = self._size
         while self.durable_size < target:
             if self._broken is not None:
                 raise self._broken
@@ -129,7 +139,7 @@ class Ledger:
                 await self._commit.wait()
             else:
                 with anyio.CancelScope(shield=True):
-                    await self._commit_pending(signed=False)
+                    await self._commit_pending(signed=False, meanwhile=meanwhile)
 
     async def checkpoint(self) -> str:
         """Make everything durable, sign the tree head if that was not done, and return the signed note.
@@ -143,7 +153,7 @@ class Ledger:
                 await self._commit.wait()
             else:
                 with anyio.CancelScope(shield=True):
-                    await self._commit_pending(signed=True)
+                    await self._commit_pending(signed=True, meanwhile=True)
         return str(self._one("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1"))
 
     def follow(self, call: Callable[[Sequence[Appended]], None]) -> None:
@@ -177,20 +187,24 @@ class Ledger:
         finally:
             self._db.close()
 
-    async def _commit_pending(self, *, signed: bool) -> None:
-        batch, self._pending = self._pending, []
-        hashes, self._hashes = self._hashes, []
+    async def _commit_pending(self, *, signed: bool, meanwhile: bool) -> None:
         done = self._commit = anyio.Event()
+        await checkpoint()  # what others are about to append shares this commit
+        batch, self._pending = self._pending, []
+        hashes = [leaf_hash(each.raw) for each in batch]
+        self._tree.extend(hashes)
         now = self.clock.monotonic()
         size = self._tree.size
         sign = signed or (now - self._checkpoint_at >= self._checkpoint_s and size > self._checkpoint_size)
         head = Checkpoint(self.owner, size, self._tree.root()) if sign else None
+        is_quick = len(batch) <= QUICK_RECORDS and self._commit_s < QUICK_S and head is None and not meanwhile
         records = [value for a, h in zip(batch, hashes, strict=True) for value in (a.seq, a.raw, h)]
         rows = [value for p in self._projections for key, row in p.changes() for value in (p.name, key, row)]
         frontier = _frontier(self._tree)
         db = self._db
 
         def commit() -> None:
+            began = self.clock.monotonic()
             db.execute("BEGIN IMMEDIATE")
             _insert(db, "INSERT INTO record", records, "")
             _insert(db, "INSERT INTO projection", rows, " ON CONFLICT DO UPDATE SET row = excluded.row")
@@ -199,9 +213,11 @@ class Ledger:
                 note = sign_checkpoint(self._key, head)
                 db.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?)", (head.size, note))
             db.execute("COMMIT")
+            self._commit_s = self.clock.monotonic() - began
+            self._lengthen_wal()
 
         try:
-            await self.clock.blocking(commit)
+            await self.clock.blocking(commit, is_brief=is_quick)
         except sqlite3.IntegrityError as error:
             self._fail(Conflict(f"Another process wrote to {self.path}.", "Only one process may use a home."), error)
         except (sqlite3.Error, OSError) as error:
@@ -216,6 +232,20 @@ class Ledger:
         finally:
             self._commit = None
             done.set()
+
+    def _lengthen_wal(self) -> None:
+        """Put zeros behind SQLite's write-ahead log where a commit made it longer.
+
+        A commit that writes over what is there takes half the time of one that makes the file longer, since the disk
+        need not keep the new size. SQLite's recovery reads a log up to the first frame that is not its own.
+        """
+        try:
+            if self._wal.stat().st_size > max(self._wal_bytes, WAL_STEP_BYTES):
+                with open(self._wal, "ab") as wal:
+                    wal.write(bytes(WAL_STEP_BYTES))
+                    self._wal_bytes = wal.tell()
+        except OSError:
+            pass  # the commit stands; the next one finds out whether the disk is full
 
     def _fail(self, broken: LedgerError, cause: Exception) -> None:
         self._broken = broken

@@ -69,6 +69,21 @@ class Tree:
         frontier.append(leaf)
         self.size += 1
 
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Add leaf hashes, in order: level by level, which is quicker than one by one."""
+        frontier, size = self._frontier, self.size
+        level, bit = list(leaves), 1
+        done: list[bytes] = []  # smallest first
+        while level:
+            if size & bit:
+                level.insert(0, frontier.pop())
+            if len(level) & 1:
+                done.append(level.pop())
+            level = [_sha256(b"\x01" + a + b).digest() for a, b in zip(level[::2], level[1::2], strict=True)]
+            bit <<= 1
+        frontier += reversed(done)
+        self.size = size + len(leaves)
+
     def root(self) -> bytes:
         """Return the root over all leaves so far."""
         if not self._frontier:

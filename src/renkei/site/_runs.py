@@ -18,7 +18,7 @@ LIVE = frozenset({"accepted", "started"})
 """States of runs that hold a reservation and still have to end."""
 
 
-class RunRow(msgspec.Struct, omit_defaults=True, gc=False):
+class RunRow(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     """Where one run stands.
 
     `state` is parked, accepted, started, refused, or the outcome of a run that ended. `said` is the sequence number

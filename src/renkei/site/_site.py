@@ -509,11 +509,13 @@ class Site:
         by_campaign: dict[str, list[bytes]] = {}
         for record in records:
             body = record.body
-            if isinstance(body, RunRefused) and body.code == "conflict":
-                continue  # nothing to the campaign whose run it is
-            if isinstance(body, RunEnded) or (isinstance(body, RunAccepted | RunRefused) and body.run in self._decided):
-                by_campaign.setdefault(self.runs.rows[body.run].campaign, []).append(record.raw)
+            if type(body) is RunEnded or (
+                isinstance(body, RunAccepted | RunRefused)
+                and body.run in self._decided
+                and not (isinstance(body, RunRefused) and body.code == "conflict")  # nothing to the run's campaign
+            ):
                 self._decided.discard(body.run)
+                by_campaign.setdefault(self.runs.rows[body.run].campaign, []).append(record.raw)
         for campaign, raws in by_campaign.items():
             for feed in self._feeds.get(campaign, ()):
                 feed.put(raws)

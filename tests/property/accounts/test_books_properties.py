@@ -1,5 +1,7 @@
 """Books add up, whatever happens, in whatever order and at whatever time a site is asked."""
 
+from decimal import Decimal
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,7 +98,7 @@ TestReservations = Reservations.TestCase
 @given(st.floats(0, 1e9), units)
 def test_a_charge_is_never_rounded_away_and_never_by_more_than_a_millionth(value: float, unit: str) -> None:
     micro = Quantity.of(value, unit).micro
-    assert micro >= value * 1_000_000 > micro - 1
+    assert micro >= Decimal(repr(value)) * 1_000_000 > micro - 1
 
 
 @given(st.integers(0, 10**15), units)

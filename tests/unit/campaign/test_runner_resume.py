@@ -56,7 +56,7 @@ class CameraClock(RunningClock):
         self.folder, self.album, self.executed = folder, album, executed
         self.pictures: list[tuple[Path, float, list[str]]] = []
 
-    async def blocking(self, call: Callable[[], Any]) -> Any:
+    async def blocking(self, call: Callable[[], Any], *, is_brief: bool = False) -> Any:
         picture = self.album / str(len(self.pictures))
         for name in LEDGERS:
             for path in ((self.folder / name), (self.folder / f"{name}-wal")):
