@@ -95,7 +95,7 @@ def show_run(
     units = units_of(place, name, row.procedure)
     if as_json:
         said = [msgspec.Raw(record.raw) for record in records]
-        return print_json([{"site": name, "run": row, "requested": requested, "records": said}])
+        return print_json([{"site": name, "run": msgspec.structs.asdict(row), "requested": requested, "records": said}])
     return out().print(_run_view.everything(name, row, requested, records, units))
 
 
