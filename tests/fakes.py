@@ -139,6 +139,12 @@ class FakeExecutor:
         gone = [job.run for job in jobs if job.run not in self.survivors]
         return [self.evidence.get(run) or JobEnd(run, "lost", retryable=True, message="no trace of it") for run in gone]
 
+    def look(self, run: str) -> None:
+        del run
+
+    async def check(self) -> tuple[str, ...]:
+        return ()
+
     async def serve(self, report: Report) -> None:
         self.is_serving = True
         try:

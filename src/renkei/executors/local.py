@@ -24,7 +24,7 @@ from renkei.clock import Clock
 from renkei.errors import ExecutorError
 from renkei.executors._command import conclude
 from renkei.executors._frames import Begun, Deframer, Done, Spawned, Task, frame
-from renkei.executors._port import Command, Job, JobEnd, Report
+from renkei.executors._port import Command, Job, JobEnd, JobState, Report
 from renkei.model.records import Evidence
 
 AHEAD_S = 0.02
@@ -120,6 +120,25 @@ class LocalExecutor:
             for worker in self._workers:
                 worker.wait()
             self._workers.clear()
+
+    def look(self, run: str) -> JobState | None:
+        """See `Executor.look`."""
+        for worker in self._workers:
+            for i, job in enumerate(worker.jobs):
+                if job.run == run:
+                    is_active = i == 0 and worker.begun_at is not None
+                    return JobState("active" if is_active else "queued", number=str(worker.process.pid))
+        return None
+
+    async def check(self) -> Sequence[str]:
+        """See `Executor.check`: a worker process starts and answers."""
+        argv = [sys.executable, "-c", "import renkei.executors._worker"]
+        try:
+            said = await self._clock.blocking(lambda: subprocess.run(argv, capture_output=True, timeout=60))
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return [f"No worker process can be started: {error}."]
+        tail = said.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        return [f"A worker process ends with code {said.returncode}: {''.join(tail)}"] if said.returncode else []
 
     def _ahead(self, procedure: str) -> int:
         seconds = self._seconds.get(procedure)

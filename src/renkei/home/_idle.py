@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 from renkei.clock import Clock
-from renkei.executors import Job, JobEnd, Report
+from renkei.executors import Job, JobEnd, JobState, Report
 from renkei.home._home import Home
 from renkei.site import Site, open_site
 
@@ -37,6 +37,15 @@ class IdleExecutor:
         """See `Executor.serve`."""
         del report
         await anyio.sleep_forever()
+
+    def look(self, run: str) -> JobState | None:
+        """See `Executor.look`."""
+        del run
+        return None
+
+    async def check(self) -> Sequence[str]:
+        """See `Executor.check`."""
+        return ()
 
 
 @asynccontextmanager

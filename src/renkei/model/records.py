@@ -47,6 +47,14 @@ class BatchReceived(Body, frozen=True, omit_defaults=True, gc=False):
     signature: bytes
 
 
+class BatchEntered(Body, frozen=True, omit_defaults=True, gc=False):
+    """Requests came in through the IRI face: a user whom the site itself knows, by token; `payload` is JSON."""
+
+    by: str
+    institution: str
+    payload: str
+
+
 class RequestRefused(Body, frozen=True, omit_defaults=True, gc=False):
     """A batch was not even looked into: forged, stale, for somebody else, or unreadable."""
 
@@ -149,6 +157,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The run's directory, below the site's data."""
     raw_state: str = ""
     """What the engine called the end, in its own words."""
+    job: str = ""
+    """What the engine called the job: its number, for people."""
 
 
 class RunEnded(Body, frozen=True, omit_defaults=True, gc=False):
@@ -280,6 +290,7 @@ BODIES: dict[str, type[Body]] = {
     "site.opened": SiteOpened,
     "allocation.granted": AllocationGranted,
     "batch.received": BatchReceived,
+    "batch.entered": BatchEntered,
     "request.refused": RequestRefused,
     "run.accepted": RunAccepted,
     "run.parked": RunParked,

@@ -21,6 +21,7 @@ from renkei.model.fields import (
     Scalar,
     Size,
     Text,
+    Url,
     declares,
     new,
 )
@@ -28,6 +29,15 @@ from renkei.model.files import Scope, Table, expected, mistakes, read_bytes, rea
 from renkei.model.parameters import ParameterTable
 from renkei.model.procedure import Output, ProcedureSpec
 from renkei.model.quantity import Quantity
+from renkei.model.serving import (
+    AccountTable,
+    FacilityTable,
+    IssuerTable,
+    JobsTable,
+    ResourceTable,
+    ServeTable,
+    TokenTable,
+)
 from renkei.model.space import Value
 
 Exceeded = Literal["failed", "infeasible"]
@@ -71,17 +81,80 @@ class SiteTable(Table):
     )
 
 
+def _only_for(*kinds: str) -> AfterValidator:
+    """Return the check that only executors of these kinds say this."""
+
+    def validate(value: object, info: ValidationInfo) -> object:
+        kind = info.data.get("kind")
+        if kind is not None and kind not in kinds:
+            raise expected(f"nothing: an executor of kind {kind} does not have it")
+        return value
+
+    return AfterValidator(validate)
+
+
+_of_a_batch_system = _only_for("slurm", "pbs", "pjm", "flux", "iri")
+_of_iri = _only_for("iri")
+
+
 class ExecutorTable(Table):
     """[executor]: what runs procedures."""
 
-    kind: Literal["local"] = Field(default="local", description="The engine: processes on this machine.")
-    workers: int = Field(default=2, ge=1, le=4096, description="How many runs at the same time.")
+    kind: Literal["local", "slurm", "pbs", "pjm", "flux", "iri"] = Field(
+        default="local", description="The engine: local (processes on this machine), slurm, pbs, pjm, flux or iri."
+    )
+    workers: int = Field(
+        default=2, ge=1, le=100_000, description="How many runs at the same time; of a batch system, how many jobs."
+    )
     memory_bytes: Size | None = Field(
         default=None, description="The most memory of a run whose procedure says nothing else, for example '2 GB'."
     )
     time_limit_s: Duration = Field(
         default=600.0, description="The longest that a run may take whose procedure says nothing else: '10 min'."
     )
+    queue: Annotated[Text | None, _of_a_batch_system] = Field(
+        default=None, description="The queue of runs whose procedure names none: Slurm's partition, PJM's group."
+    )
+    account: Annotated[Text | None, _of_a_batch_system] = Field(
+        default=None, description="The account that jobs are charged to inside the batch system."
+    )
+    modules: Annotated[Many[Text], _of_a_batch_system] = Field(
+        default=(), description="Environment modules that every job loads."
+    )
+    before: Annotated[Many[Text], _of_a_batch_system] = Field(
+        default=(), description="Lines of shell that every job begins with."
+    )
+    after: Annotated[Many[Text], _of_a_batch_system] = Field(
+        default=(), description="Lines of shell that every job ends with."
+    )
+    options: Annotated[Many[Text], _of_a_batch_system] = Field(
+        default=(), description="Further options of the command that submits jobs, as they are."
+    )
+    python: Annotated[Text | None, _of_a_batch_system] = Field(
+        default=None, description="The interpreter on the nodes, with renkei installed; left out, this one."
+    )
+    poll_s: Annotated[Duration, _of_a_batch_system] = Field(
+        default=1.0, gt=0, description="How often the batch system is asked about all jobs at once."
+    )
+    url: Annotated[Url | None, _of_iri] = Field(default=None, description="Of kind iri: the facility's base URL.")
+    resource: Annotated[Text | None, _of_iri] = Field(default=None, description="Of kind iri: the resource's id.")
+    token: Annotated[FilePath | None, _of_iri] = Field(
+        default=None, description="Of kind iri: the file that holds the access token, mode 600."
+    )
+
+
+class ResourcesTable(Table):
+    """resources: what a run asks a batch system for."""
+
+    nodes: int = Field(default=1, ge=1, le=1_000_000, description="How many nodes.")
+    processes: int = Field(default=1, ge=1, le=100_000_000, description="How many processes, over all nodes.")
+    cores: int = Field(default=1, ge=1, le=100_000, description="Cores for each process.")
+    gpus: int = Field(default=0, ge=0, le=1000, description="GPUs for each process.")
+    memory: Size | None = Field(default=None, description="Memory on each node: '8 GB'.")
+    exclusive: bool = Field(default=False, description="Whether nobody else may use its nodes meanwhile.")
+    queue: Text | None = Field(default=None, description="The queue; left out, the executor's.")
+    account: Text | None = Field(default=None, description="The account; left out, the executor's.")
+    reservation: Text | None = Field(default=None, description="A reservation that was made for it.")
 
 
 class Limits(Table):
@@ -95,6 +168,10 @@ class Limits(Table):
         default=None, description="The most memory that a run may take; left out, the executor's."
     )
     exceeded: Exceeded = Field(default="failed", description="What a run over its limits means: failed or infeasible.")
+    resources: ResourcesTable = Field(
+        default_factory=ResourcesTable,
+        description="What a run asks a batch system for; left out, one core of one node.",
+    )
 
 
 class ProcedureFile(Limits):
@@ -250,6 +327,13 @@ class SiteFile(Table):
     procedures: Many[ProcedureFile] = Field(default=(), description="Tables [[procedures]].")
     commands: Many[CommandFile] = Field(default=(), description="Tables [[commands]].")
     allocations: Many[AllocationFile] = Field(default=(), description="Tables [[allocations]].")
+    serve: ServeTable | None = Field(default=None, description="The table [serve]: how partners reach the site.")
+    tokens: Many[TokenTable] = Field(default=(), description="Tables [[tokens]]: users known by a static token.")
+    issuers: Many[IssuerTable] = Field(default=(), description="Tables [[issuers]]: whose OIDC tokens are taken.")
+    accounts: Many[AccountTable] = Field(default=(), description="Tables [[accounts]]: who a token stands for here.")
+    facility: FacilityTable | None = Field(default=None, description="The table [facility]: the site as IRI shows it.")
+    resources: Many[ResourceTable] = Field(default=(), description="Tables [[resources]]: what IRI shows.")
+    jobs: JobsTable | None = Field(default=None, description="The table [jobs]: jobs through the IRI API.")
 
 
 def parse_site(text: bytes | str, source: str = "site.toml", *, folder: Path = Path()) -> SiteFile:

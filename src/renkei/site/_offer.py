@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from renkei.executors import Command, Job
+from renkei.executors import Command, Job, Resources
 from renkei.federation import Offer
 from renkei.model.procedure import ProcedureSpec
 from renkei.model.quantity import Quantity
@@ -25,6 +25,7 @@ class Offered:
         time_limit_s: The longest that a run may take; what a run reserves follows from it.
         memory_bytes: The most memory that a run may take; 0 means no limit.
         exceeded: What a run over its limits means: "failed" or "infeasible".
+        resources: What a batch system is asked for.
     """
 
     spec: ProcedureSpec
@@ -35,17 +36,22 @@ class Offered:
     time_limit_s: float = 600.0
     memory_bytes: int = 0
     exceeded: str = "failed"
+    resources: Resources = field(default_factory=Resources)
+
+    def reservation(self, parameters: Point) -> Quantity:
+        """Return what a run at this point reserves: the most that it can be charged."""
+        del parameters  # it costs the same everywhere
+        return self._reservation
 
     @cached_property
-    def reservation(self) -> Quantity:
-        """What a run reserves: the most that it can be charged."""
+    def _reservation(self) -> Quantity:
         return Quantity.of(self.per_run + self.per_hour * self.time_limit_s / 3600, self.unit)
 
-    def charge(self, seconds: float) -> int:
-        """Return what a run of this length is charged, in millionths of the unit, never more than it reserved."""
+    def charge(self, seconds: float, reserved: int) -> int:
+        """Return what a run of this length is charged, in millionths of the unit, never more than it `reserved`."""
         if not self.per_hour:
-            return self.reservation.micro
-        return min(self.reservation.micro, Quantity.of(self.per_run + self.per_hour * seconds / 3600, self.unit).micro)
+            return reserved
+        return min(reserved, Quantity.of(self.per_run + self.per_hour * seconds / 3600, self.unit).micro)
 
     def problem(self, outputs: Mapping[str, float]) -> str:
         """Return what is wrong with the numbers that a run gave, or nothing."""
@@ -63,5 +69,5 @@ class Offered:
         """Return the job of a run."""
         return Job(
             run, self.spec.name, self.target, parameters, directory,
-            self.time_limit_s, self.memory_bytes, self.exceeded,
+            self.time_limit_s, self.memory_bytes, self.exceeded, self.resources,
         )  # fmt: skip

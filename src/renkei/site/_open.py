@@ -2,7 +2,7 @@
 
 from renkei.clock import Clock
 from renkei.errors import AgreementError, ConfigError, UsageError, did_you_mean
-from renkei.executors import Command, Executor, procedures_in
+from renkei.executors import Command, Executor, Resources, procedures_in
 from renkei.executors.local import LocalExecutor
 from renkei.model.agreement import Agreement, load_agreement
 from renkei.model.procedure import ProcedureSpec
@@ -56,12 +56,19 @@ def open_site(file: SiteFile, agreement: Agreement, clock: Clock, executor: Exec
             raise ConfigError(str(table.policy), [f"it cannot be read: {error}"]) from error
     known = {"Team": agreement.teams, "Institution": agreement.institutions, "Party": agreement.parties}
     policies = SitePolicies(text, [offer.spec for offer in offers], source=source, known=known)
-    if executor is None:
-        executor = LocalExecutor(file.executor.workers, table.data / "logs", clock)
+    executor = executor or _executor(file, clock)
     allocations = [(allocation.team, allocation.quantity) for allocation in file.allocations]
     return Site(
         table.name, key, agreement, Policy(agreement.rules, policies), offers, allocations, executor, table.data, clock
     )
+
+
+def _executor(file: SiteFile, clock: Clock) -> Executor:
+    """Return the engine that a site's file names."""
+    table, data = file.executor, file.site.data
+    if table.kind == "local":
+        return LocalExecutor(table.workers, data / "logs", clock)
+    raise UsageError(f"There is no executor of kind '{table.kind}' yet.")
 
 
 def offers_of(file: SiteFile) -> list[Offered]:
@@ -109,4 +116,20 @@ def _offered(file: SiteFile, limits: Limits, spec: ProcedureSpec, target: str | 
         limits.time_limit_s or file.executor.time_limit_s,
         limits.memory_bytes or file.executor.memory_bytes or 0,
         limits.exceeded,
+        _resources(file, limits),
+    )
+
+
+def _resources(file: SiteFile, limits: Limits) -> Resources:
+    asked, engine = limits.resources, file.executor
+    return Resources(
+        asked.nodes,
+        asked.processes,
+        asked.cores,
+        asked.gpus,
+        asked.memory or limits.memory_bytes or engine.memory_bytes or 0,
+        asked.exclusive,
+        asked.queue or engine.queue or "",
+        asked.account or engine.account or "",
+        asked.reservation or "",
     )

@@ -34,6 +34,7 @@ from renkei.model.agreement import Agreement
 from renkei.model.quantity import Quantity
 from renkei.model.records import (
     AllocationGranted,
+    BatchEntered,
     BatchReceived,
     CancelAsked,
     Dataset,
@@ -138,6 +139,22 @@ class Site:
         await self._advance()
         return [self.ledger.read(answer) if isinstance(answer, int) else answer for answer in answers]
 
+    async def enter(self, by: str, institution: str, requests: Sequence[RunRequest]) -> Reports:
+        """Take requests of a user whom this site itself knows, in the name of an institution of the agreement.
+
+        The same path as `submit` takes, but that the site vouches for who asks instead of a signature.
+
+        Args:
+            by: The user, for the record.
+            institution: The institution that asks.
+            requests: What is asked for.
+        """
+        payload = msgspec.json.encode(list(requests)).decode()
+        entered = self.ledger.append(BatchEntered(by, institution, payload))
+        answers = [self._take(request, institution, entered.seq) for request in requests]
+        await self._advance()
+        return [self.ledger.read(answer) if isinstance(answer, int) else answer for answer in answers]
+
     def _take(self, request: RunRequest, institution: str, batch: int) -> bytes | int:
         """Check, decide and reserve; return the record made of it, or the number of the last one where it is known."""
         digest = request.digest
@@ -192,7 +209,7 @@ class Site:
         parameters: Point,
         reasons: tuple[Reason, ...],
     ) -> bytes:
-        amount = offer.reservation
+        amount = offer.reservation(parameters)
         available = self.books.available(request.team, amount.unit)
         if available.micro < amount.micro:
             text = f"the run reserves {amount}, and team '{request.team}' has {available} left here"
@@ -216,7 +233,7 @@ class Site:
         return self.ledger.append(refused).raw
 
     def _question(self, request: RunRequest, institution: str, offer: Offered, parameters: Point) -> Question:
-        amount = offer.reservation
+        amount = offer.reservation(parameters)
         return Question(
             team=request.team,
             institution=institution,
@@ -342,15 +359,15 @@ class Site:
             end, datasets = _useless(end, problem), ()
         is_free = is_unused or end.outcome == "lost" or end.fault == "facility"
         is_charged = row.state == "started" and not is_free
-        charge = offer.charge(end.seconds) if is_charged and offer is not None else 0
+        charge = offer.charge(end.seconds, row.micro) if is_charged and offer is not None else 0
         ended = RunEnded(
             run=row.run,
             outcome=end.outcome,
             team=row.team,
             reserved=row.micro,
-            charge=min(charge, row.micro),
+            charge=charge,
             unit=row.unit,
-            queue_s=round(max(0.0, (row.started_at or self._clock.now()) - row.at), 6),
+            queue_s=round(max(0.0, (row.started_at or self._clock.now()) - row.at) + end.queued_s, 6),
             run_s=round(end.seconds, 6),
             outputs=end.outputs,
             datasets=datasets,

@@ -103,8 +103,8 @@ def test_a_charge_is_exact_to_the_millionth_and_never_above_the_reservation(
     per_run: float, per_hour: float, seconds: float, micro: int
 ) -> None:
     offer = offered(unit="node-hour", per_run=per_run, per_hour=per_hour, time_limit_s=3600.0)
-    assert offer.charge(seconds) == micro
-    assert offer.reservation.micro == round((per_run + per_hour) * 1_000_000)
+    assert offer.charge(seconds, offer.reservation({}).micro) == micro
+    assert offer.reservation({}).micro == round((per_run + per_hour) * 1_000_000)
 
 
 async def test_an_end_carries_what_the_run_gave(tmp_path: Path, clock: HandClock) -> None:
