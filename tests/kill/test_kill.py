@@ -72,6 +72,17 @@ def renkei(home: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     )
 
 
+def wait_for_records(ledger: Path, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until the process has written some records of its own, or is gone."""
+    n_before = n = None
+    while process.poll() is None and (n is None or n_before is None or n < n_before + 4):
+        time.sleep(0.02)
+        if ledger.exists():
+            with LedgerReader(ledger) as reader:
+                n = reader.tree_size
+            n_before = n if n_before is None else n_before
+
+
 def test_fifty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     (tmp_path / "lab.py").write_text(LAB)
     (tmp_path / "campaign.toml").write_text(CAMPAIGN)
@@ -82,8 +93,12 @@ def test_fifty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     process = renkei(home, "campaign", "run", str(tmp_path / "campaign.toml"))
     try:
         while n_kills < N_KILLS:
-            # The instants are spread from before the first record to well into the work.
-            time.sleep(chance.uniform(0.05, 1.3))
+            # The instants are spread from before the first record to well into the work; every third is at work.
+            if n_kills % 3 == 2:
+                wait_for_records(ledger, process)
+                time.sleep(chance.uniform(0.0, 0.1))
+            else:
+                time.sleep(chance.uniform(0.05, 1.3))
             if process.poll() is not None:
                 break
             os.killpg(process.pid, signal.SIGKILL)
