@@ -15,7 +15,7 @@ from renkei.ledger import LedgerReader
 from renkei.site import RunRow
 
 N_KILLS = 50
-N_TRIALS = 240
+N_TRIALS = 500
 
 LAB = '''
 import os, time
@@ -29,7 +29,7 @@ def measure(x: Annotated[float, Interval(ge=0, le=1)], y: Annotated[float, Inter
     """Measure, and leave a mark of it outside that no crash takes back."""
     with open(Path(__file__).with_name("executions"), "a") as file:
         file.write(current_run().id + "\\n")
-    time.sleep(0.01)
+    time.sleep(0.03)
     if x > 0.95:
         raise Infeasible("too hot")
     return (x - 0.3) ** 2 + (y - 0.6) ** 2
