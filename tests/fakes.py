@@ -297,7 +297,7 @@ async def listening(to: Site, campaign: str = "search") -> AsyncGenerator[list[R
         async for reports in stream:
             heard.extend(read_record(raw) for raw in reports)
 
-    async with to.follow(campaign) as stream, anyio.create_task_group() as tasks:
+    async with to.follow("fusion", campaign) as stream, anyio.create_task_group() as tasks:
         tasks.start_soon(listen, stream)
         await anyio.sleep(0)
         yield heard
@@ -424,8 +424,8 @@ class Wire:
     async def cancel(self, envelope: Envelope) -> None:
         await self._over("cancel", self.site.cancel, envelope)
 
-    def follow(self, campaign: str) -> AbstractAsyncContextManager[Any]:
-        return self.site.follow(campaign)
+    def follow(self, team: str, campaign: str) -> AbstractAsyncContextManager[Any]:
+        return self.site.follow(team, campaign)
 
     async def checkpoint(self) -> str:
         return await self._over("checkpoint", self.site.checkpoint)

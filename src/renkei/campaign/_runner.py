@@ -97,7 +97,7 @@ class Runner:
         campaign.take_up()
         async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
             for name, site in self.sites.items():
-                stream = await stack.enter_async_context(site.follow(campaign.name))
+                stream = await stack.enter_async_context(site.follow(campaign.file.team, campaign.name))
                 tasks.start_soon(self._listen, name, stream)
                 tasks.start_soon(self._find, name, [r.run for r in campaign.runs.open.values() if r.site == name])
             tasks.start_soon(self._tick)

@@ -4,10 +4,12 @@ from renkei.federation._broker import Broker, Choice, Route
 from renkei.federation._handle import SiteHandle
 from renkei.federation.messages import (
     CANCEL_BATCH,
+    PASS,
     RUN_BATCH,
     CancelBatch,
     Description,
     Offer,
+    Pass,
     Reports,
     RunBatch,
     RunRequest,
@@ -15,12 +17,14 @@ from renkei.federation.messages import (
 
 __all__ = [
     "CANCEL_BATCH",
+    "PASS",
     "RUN_BATCH",
     "Broker",
     "CancelBatch",
     "Choice",
     "Description",
     "Offer",
+    "Pass",
     "Reports",
     "Route",
     "RunBatch",

@@ -24,7 +24,7 @@ class SiteHandle(Protocol):
     async def submit(self, envelope: Envelope) -> Reports:
         """Ask for runs. Returns the site's record about each, in order: accepted, parked or refused, and durable.
 
-        The same requests again give the same records.
+        The same requests again, in a batch of their own, give the same records.
 
         Raises:
             AgreementError: The batch as a whole is refused: forged, stale, or for somebody else.
@@ -39,8 +39,8 @@ class SiteHandle(Protocol):
         """Ask that runs be cancelled; they end like all others, in the stream of reports."""
         ...
 
-    def follow(self, campaign: str) -> AbstractAsyncContextManager[AsyncIterator[Reports]]:
-        """Stream the site's records about the runs of a campaign that `submit` did not return, from now on.
+    def follow(self, team: str, campaign: str) -> AbstractAsyncContextManager[AsyncIterator[Reports]]:
+        """Stream the site's records about the runs of a team's campaign that `submit` did not return, from now on.
 
         Who enters it first and then asks `find` about every run that has not ended misses nothing.
         """

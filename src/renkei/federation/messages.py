@@ -12,6 +12,9 @@ RUN_BATCH = "renkei/run-batch/1"
 CANCEL_BATCH = "renkei/cancel-batch/1"
 """The kind of an envelope that holds a `CancelBatch`."""
 
+PASS = "renkei/pass/1"
+"""The kind of an envelope that holds a `Pass`."""
+
 
 class RunRequest(msgspec.Struct, frozen=True, gc=False):
     """A campaign asks for one run of a procedure.
@@ -68,6 +71,14 @@ class CancelBatch(msgspec.Struct, frozen=True):
     issued_at: float
     runs: tuple[str, ...]
     by: str = ""
+
+
+class Pass(msgspec.Struct, frozen=True):
+    """Says who asks, for what is only read: shown with a request, and good for as long as a batch is fresh."""
+
+    audience: str
+    institution: str
+    issued_at: float
 
 
 class Offer(msgspec.Struct, frozen=True):

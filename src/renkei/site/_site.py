@@ -4,6 +4,7 @@ Read it in the order in which a run happens: `submit` (verify, check, decide, re
 write it down, hand it over) → `_job_ended` (settle) → `_publish` (report).
 """
 
+import hashlib
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,9 +21,11 @@ from renkei.errors import AgreementError, Denied, ExecutorError, Expired, UsageE
 from renkei.executors import Executor, Job, JobEnd
 from renkei.federation import (
     CANCEL_BATCH,
+    PASS,
     RUN_BATCH,
     CancelBatch,
     Description,
+    Pass,
     Reports,
     RunBatch,
     RunRequest,
@@ -47,6 +50,7 @@ from renkei.model.records import (
     RunRefused,
     RunStarted,
     SiteOpened,
+    read_record,
 )
 from renkei.model.space import Point
 from renkei.policy import Policy, Question
@@ -62,8 +66,11 @@ QUEUE_S = 86_400.0
 SWEEP_S = 2.0
 """How often deadlines are looked at."""
 
-_read_run_batch = msgspec.json.Decoder(RunBatch).decode
-_read_cancel_batch = msgspec.json.Decoder(CancelBatch).decode
+_readers = {
+    RUN_BATCH: msgspec.json.Decoder(RunBatch).decode,
+    CANCEL_BATCH: msgspec.json.Decoder(CancelBatch).decode,
+    PASS: msgspec.json.Decoder(Pass).decode,
+}
 
 
 class Site:
@@ -109,7 +116,8 @@ class Site:
         self._stopping: set[str] = set()  # of those, the ones that shall end
         self._is_serving = False
         self._decided: set[str] = set()  # parked runs that a person decided, whose campaign has to be told
-        self._feeds: dict[str, list[_Feed]] = defaultdict(list)
+        self._feeds: dict[tuple[str, str], list[_Feed]] = defaultdict(list)  # by team and campaign
+        self._batches: dict[bytes, float] = {}  # when each recent batch came, by the digest of its signature
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator["Site"]:
@@ -251,7 +259,7 @@ class Site:
         )
 
     async def _open(self, envelope: Envelope, kind: str) -> RunBatch:
-        """Return the batch in an envelope that a member of the agreement signed for this site just now."""
+        """Return what is in an envelope that a member of the agreement signed for this site just now."""
         try:
             institution = self.agreement.institutions.get(envelope.signer)
             if institution is None:
@@ -262,7 +270,7 @@ class Site:
             payload = unseal(envelope, PublicKey.parse(institution.key), kind)
             try:
                 payload.decode()  # all of it, since it is kept as text; what is read of it may be only a part
-                batch = (_read_run_batch if kind == RUN_BATCH else _read_cancel_batch)(payload)
+                batch = _readers[kind](payload)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise Denied(f"The batch is not readable: {error}.") from error
             if batch.audience != self.name:
@@ -271,11 +279,31 @@ class Site:
                 raise Denied(f"The batch speaks for '{batch.institution[:60]}', but '{envelope.signer}' signed it.")
             if abs(now - batch.issued_at) > FRESH_S:
                 raise Expired("The batch was issued too long ago, or in the future.", "Check the clocks.")
+            if kind != PASS and self._is_replay(envelope.signature, now):
+                raise Denied("The batch came before: it is not taken twice.", "Sign the requests anew.")
         except AgreementError as error:
             self.ledger.append(RequestRefused(envelope.signer[:100], error.message))
             await self.ledger.sync()
             raise
         return batch  # type: ignore[return-value]
+
+    def _is_replay(self, signature: bytes, now: float) -> bool:
+        """Return whether a batch with this signature came before, and remember it for as long as it is fresh."""
+        digest = hashlib.sha256(signature).digest()
+        if digest in self._batches:
+            return True
+        self._batches[digest] = now
+        while (oldest := next(iter(self._batches))) and self._batches[oldest] < now - 2 * FRESH_S:
+            del self._batches[oldest]
+        return False
+
+    async def admit(self, envelope: Envelope) -> str:
+        """Return the institution that shows a pass.
+
+        Raises:
+            AgreementError: The pass is forged, stale, for somebody else, or its signer is no member.
+        """
+        return (await self._open(envelope, PASS)).institution
 
     # ---- it runs ---------------------------------------------------------------------------------------------
 
@@ -393,6 +421,7 @@ class Site:
 
     async def _recover(self) -> None:
         """Write down that the site opened; queue what was accepted, settle what was running."""
+        self._remember_batches()
         agreement = self.agreement.digest
         self.ledger.append(SiteOpened(self.name, self._key.name, self._key.public.text, agreement, renkei.__version__))
         self._grant()
@@ -408,6 +437,16 @@ class Site:
         for end in await self._executor.settle([self._job(row) for row in started]):
             self._end(self.runs.live[end.run], *self._keep(end))
         await self.ledger.sync()
+
+    def _remember_batches(self) -> None:
+        """Take up which batches came so recently that they would still be fresh."""
+        since, n = self._clock.now() - 2 * FRESH_S, 1024
+        while n < self.ledger.size and read_record(self.ledger.read(self.ledger.size - n)).at >= since:
+            n *= 4
+        for raw in self.ledger.read_from(self.ledger.size - n):
+            if b'"kind":"batch.received"' in raw[:100]:
+                record = read_record(raw)
+                self._batches[hashlib.sha256(record.body.signature).digest()] = record.at
 
     def _grant(self) -> None:
         """Bring the books to what the site's file says that teams may use; spent and reserved stay as they are."""
@@ -503,16 +542,27 @@ class Site:
         return [None if seq is None else self.ledger.read(seq) for seq in last]
 
     @asynccontextmanager
-    async def follow(self, campaign: str) -> AsyncGenerator[AsyncIterator[Reports]]:
+    async def follow(self, team: str, campaign: str) -> AsyncGenerator[AsyncIterator[Reports]]:
         """See `SiteHandle.follow`."""
-        feed = _Feed()
-        self._feeds[campaign].append(feed)
+        feed, key = _Feed(), (team, campaign)
+        self._feeds[key].append(feed)
         try:
             yield feed.reports()
         finally:
-            self._feeds[campaign].remove(feed)
-            if not self._feeds[campaign]:
-                del self._feeds[campaign]
+            self._feeds[key].remove(feed)
+            if not self._feeds[key]:
+                del self._feeds[key]
+
+    def history(self, team: str, campaign: str, since: int) -> list[bytes]:
+        """Return every durable record from number `since` on that tells where a run of a team's campaign stands."""
+        found: list[bytes] = []
+        for raw in self.ledger.read_from(since):
+            record = read_record(raw)
+            if isinstance(record.body, RunAccepted | RunRefused | RunParked | RunEnded):
+                row = self.runs.rows[record.body.run]
+                if (row.team, row.campaign) == (team, campaign):
+                    found.append(raw)
+        return found
 
     async def checkpoint(self) -> str:
         """See `SiteHandle.checkpoint`."""
@@ -523,7 +573,7 @@ class Site:
         return inclusion_proof(self.ledger.leaf_hashes(size), seq, size)
 
     def _publish(self, records: Sequence[Appended]) -> None:
-        by_campaign: dict[str, list[bytes]] = {}
+        by_campaign: dict[tuple[str, str], list[bytes]] = {}
         for record in records:
             body = record.body
             if type(body) is RunEnded or (
@@ -532,9 +582,10 @@ class Site:
                 and not (isinstance(body, RunRefused) and body.code == "conflict")  # nothing to the run's campaign
             ):
                 self._decided.discard(body.run)
-                by_campaign.setdefault(self.runs.rows[body.run].campaign, []).append(record.raw)
-        for campaign, raws in by_campaign.items():
-            for feed in self._feeds.get(campaign, ()):
+                row = self.runs.rows[body.run]
+                by_campaign.setdefault((row.team, row.campaign), []).append(record.raw)
+        for key, raws in by_campaign.items():
+            for feed in self._feeds.get(key, ()):
                 feed.put(raws)
 
 

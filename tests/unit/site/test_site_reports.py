@@ -111,7 +111,7 @@ async def test_a_slow_follower_gets_everything_in_order(tmp_path: Path, clock: H
     executor = FakeExecutor(answer=succeed)
     asked = [request() for _ in range(30)]
     heard: list[str] = []
-    async with site(tmp_path, clock, executor).opened() as here, here.follow("search") as stream:
+    async with site(tmp_path, clock, executor).opened() as here, here.follow("fusion", "search") as stream:
         for a in asked:
             await said(here, a)
         await until(lambda: not here.runs.live)
