@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from http import HTTPStatus
 from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
@@ -20,10 +21,16 @@ import msgspec
 
 import renkei
 import renkei.science
+from renkei.api import _protocol, _server
+from renkei.api._document import document
+from renkei.api._problems import HttpError
+from renkei.api.iri import _compute
 from renkei.cli import VARIABLES, root
 from renkei.cli._errors import EXTRAS
 from renkei.errors import Infeasible, RenkeiError
-from renkei.executors import procedures_in
+from renkei.executors import flux, iri, pbs, pjm, procedures_in, slurm
+from renkei.executors._batch import UNKNOWN, Meaning
+from renkei.federation import http
 from renkei.model import agreement, campaign, campaign_file, fields, records, site_file
 from renkei.model.files import Table
 from renkei.model.procedure import Procedure
@@ -52,6 +59,8 @@ def pages() -> dict[str, str]:
         "procedures.md": procedures_page(),
         "planners.md": planners_page(),
         "python.md": python_page(),
+        "protocol.md": protocol_page(),
+        "schedulers.md": schedulers_page(),
     }
 
 
@@ -234,7 +243,10 @@ def _default(table: type[Table], name: str) -> str:
         return "must be there"
     value = info.get_default(call_default_factory=True)
     if name.endswith("_s") and isinstance(value, float):
-        return f'`"{value / 60:g} min"`'
+        seconds, unit = next(each for each in ((3600, "h"), (60, "min"), (1, "s")) if value % each[0] == 0)
+        return f'`"{value / seconds:g} {unit}"`'
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f'`"{value / 1e6:g} MB"`'
     return _shown(value)
 
 
@@ -371,8 +383,18 @@ def errors_page() -> str:
     head = ["| code | class | exit code | may a retry help | what it means |", "|---|---|---|---|---|"]
     tree = dedent(inspect.getdoc(sys.modules["renkei.errors"]) or "").split("::\n\n", 1)[1].split("\n\n`Infeasible`")[0]
     beside = f"## `Infeasible`\n\n{_paragraphs(inspect.getdoc(Infeasible) or '')}"
+    of_http = [
+        f"| `{code}` | {status} | {HTTPStatus(status).phrase} |"
+        for code, status in sorted(http_codes().items(), key=lambda item: (item[1], item[0]))
+    ]
     return page(
-        "Errors", about, "\n".join([*head, *rows]), f"## How they hang together\n\n```text\n{dedent(tree)}\n```", beside
+        "Errors",
+        about,
+        "\n".join([*head, *rows]),
+        f"## How they hang together\n\n```text\n{dedent(tree)}\n```",
+        beside,
+        "## Codes that only HTTP has\n\nA served site answers with these, too; the answer says the rest.\n\n"
+        + "\n".join(["| code | status | |", "|---|---|---|", *of_http]),
     )
 
 
@@ -382,10 +404,21 @@ def error_types() -> list[type[RenkeiError]]:
     def below(kind: type[RenkeiError]) -> Iterator[type[RenkeiError]]:
         yield kind
         for each in kind.__subclasses__():
-            if each.__module__ == "renkei.errors":
+            if each.__module__.startswith("renkei.") and each is not HttpError and not each.__name__.startswith("_"):
                 yield from below(each)
 
     return list(below(RenkeiError))
+
+
+def http_codes() -> dict[str, int]:
+    """Return the status of every code that only HTTP has."""
+    found: dict[str, int] = {}
+    for file in sorted(Path(str(_protocol.__file__)).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "HttpError":
+                status, code = (each.value for each in node.args[:2] if isinstance(each, ast.Constant))
+                found[str(code)] = int(str(status))
+    return found
 
 
 # ---- records ---------------------------------------------------------------------------------------------------
@@ -430,6 +463,7 @@ IN_MANY = {
     "exit_code": "Of its process.",
     "id": "Of the rule or policy.",
     "institution": "The institution that signs for the campaign, or runs the site.",
+    "is_up": "Whether it takes jobs.",
     "job": "What the engine calls it.",
     "key": "The institution's public key.",
     "kind": "What the envelope holds.",
@@ -442,6 +476,7 @@ IN_MANY = {
     "parameters": "Values by name.",
     "payload": "What was signed.",
     "planner": "The planner's name.",
+    "problems": "What is wrong with it.",
     "procedure": "The procedure's name.",
     "queue_s": "Seconds between acceptance and start.",
     "reason": "Why.",
@@ -615,6 +650,128 @@ def _signature(function: Any) -> str:
         shown = "…" if inspect.isfunction(default) else repr(default)
         words.append(name if each.default is each.empty else f"{name}={shown}")
     return f"({', '.join(words)})"
+
+
+# ---- over the network ------------------------------------------------------------------------------------------
+
+
+def protocol_page() -> str:
+    """Return the page about the renkei protocol."""
+    about = (
+        "What campaigns ask of a site elsewhere, at `/renkei/v1` of its URL. Every site serves this as an OpenAPI\n"
+        "document, too, at `/renkei/v1/openapi.json`, and for people at `/docs`. See\n"
+        "[how a batch travels](../explanations/wire.md) for why it is so."
+    )
+    told = document("NAME", "https://SITE", renkei.__version__)
+    rows = [
+        f"| `{verb.upper()} {path}` | {_needs(operation)} | {_query_of(operation)} | {operation['summary']} |"
+        for path, verbs in told["paths"].items()
+        for verb, operation in verbs.items()
+    ]
+    needs = (
+        "A signed batch is an envelope, and so is a pass: it travels in the header `Authorization: Renkei BASE64`.\n"
+        "A refusal is a problem document (RFC 9457) with the code of an [error](errors.md)."
+    )
+    parts = [
+        "## Operations\n\n"
+        + "\n".join(["| operation | needs | query | what it does |", "|---|---|---|---|", *rows])
+        + f"\n\n{needs}"
+    ]
+    for name, schema in told["components"]["schemas"].items():
+        fields_ = [
+            f"| `{field}` | {_json_type(each)} | {each.get('description', '')} |"
+            for field, each in schema["properties"].items()
+        ]
+        text = f"{schema['description']}\n\n" if "description" in schema else ""
+        table = "\n".join(["| field | type | what it is |", "|---|---|---|", *fields_])
+        parts.append(f"## `{name}`\n\n{text}{table}")
+    for title, module in (("of a site", _protocol), ("of a site's server", _server), ("of a campaign's side", http)):
+        limits = [
+            f"| `{name}` | {vars(module)[name]:,} | {said} |"
+            for name, said in attribute_docs(module).items()
+            if isinstance(vars(module).get(name), int | float)
+        ]
+        parts.append(f"## Limits {title}\n\n" + "\n".join(["| limit | | what it is |", "|---|---|---|", *limits]))
+    return page("The renkei protocol", about, *parts)
+
+
+def _needs(operation: dict[str, Any]) -> str:
+    if operation["security"]:
+        return "a pass"
+    return "a signed batch" if "requestBody" in operation else ""
+
+
+def _query_of(operation: dict[str, Any]) -> str:
+    queries = [each for each in operation.get("parameters", ()) if each["in"] == "query"]
+    return ", ".join(f"`{each['name']}`{'' if each['required'] else ' (optional)'}" for each in queries)
+
+
+def _json_type(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return f"`{schema['$ref'].rpartition('/')[2]}`"
+    kind = schema.get("type", "any")
+    if isinstance(kind, list):
+        return " or ".join(map(str, kind))
+    if kind == "array":
+        return f"array of {_json_type(schema['items'])}"
+    return f"{kind}, base64" if schema.get("contentEncoding") == "base64" else str(kind)
+
+
+_ENGINES: Sequence[tuple[ModuleType, Any, str]] = (
+    (slurm, slurm.Slurm, "Tested on a real Slurm, version 22.05. See [the how-to](../how-to/slurm.md)."),
+    (pbs, pbs.PbsScheduler, "Never run on a live PBS: see [the how-to](../how-to/pbs-pro.md)."),
+    (pjm, pjm.PjmScheduler, "Never run on a live PJM, nor on Fugaku: see [the how-to](../how-to/fugaku.md)."),
+    (flux, flux.FluxScheduler, "Never run on a live Flux: see [the how-to](../how-to/flux.md)."),
+    (
+        iri,
+        iri.IriScheduler,
+        "Tested against renkei's own IRI API. See [the how-to](../how-to/iri-facility.md).",
+    ),
+)
+"""The engines outside of renkei: module, class, and what they were tested on."""
+
+
+def schedulers_page() -> str:
+    """Return the page about states of batch systems."""
+    about = (
+        "What the words of batch systems mean here. The raw word is kept beside the meaning, in the evidence of\n"
+        "`run.ended`. A word that is not in a table is *unknown*: the job is left alone until another one comes.\n\n"
+        "Of a job that is over, the evidence in its directory comes first: `exit_code`, `result.json`, outputs. A run\n"
+        "succeeded when that says so, and never by a scheduler's word alone. The last column but one says what\n"
+        "happens where the evidence does not speak of success: *the evidence* means that the word adds nothing, and\n"
+        "that a run without any evidence is `lost`, or `failed` where its script is known to have failed."
+    )
+    parts: list[str] = []
+    for module, kind, tried in _ENGINES:
+        rows = [
+            f"| `{word}` | {each.state} | {_end(each)} | {each.text} |" for word, each in vars(module)["STATES"].items()
+        ]
+        head = f"| {kind.title} | here | how the run ends | what it is |"
+        parts.append(
+            f'## {kind.title}, `kind = "{kind.name}"`\n\n{tried}\n\n'
+            + "\n".join([head, "|---|---|---|---|", *rows, f"| any other | {UNKNOWN.state} | | {UNKNOWN.text} |"])
+        )
+    rows = [f"| {ours} | {theirs} |" for ours, theirs in _compute.STATES.items()]
+    parts.append(
+        "## What a site's IRI API says of runs\n\nA run that was started is what its engine says: queued, held or"
+        " active.\n\n" + "\n".join(["| run here | job there |", "|---|---|", *rows])
+    )
+    return page("Schedulers", about, *parts)
+
+
+def _end(meaning: Meaning) -> str:
+    if meaning.state != "ended":
+        return ""
+    match meaning.end:
+        case "":
+            return "the evidence"
+        case "time" | "memory":
+            return f"over its {meaning.end} limit: what `exceeded` says"
+        case "cancelled":
+            return "cancelled"
+        case _:
+            whose = f"the {meaning.fault}'s fault, {'retried' if meaning.is_retryable else 'not retried'}"
+            return f"failed, {whose}"
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ from renkei.model.records import Record, read_record
 from renkei.model.rule import Rule
 from renkei.model.space import Observation, Real
 from renkei.policy import DEFAULT_POLICY, Policy, SitePolicies
-from renkei.site import Offered, Site
+from renkei.site import AgreementSource, Offered, Site
 from renkei.trust.envelope import Envelope, seal
 from renkei.trust.keys import Key
 
@@ -236,6 +236,7 @@ def site(
     rules: Sequence[Rule] = (),
     policy: str = "",
     terms: Agreement | None = None,
+    source: AgreementSource | None = None,
 ) -> Site:
     """Return a site that offers `lab.measure`, or what it is told to."""
     terms = terms or agreement(*rules)
@@ -243,7 +244,10 @@ def site(
     policies = SitePolicies(DEFAULT_POLICY + policy, [offer.spec for offer in offers])
     amounts = [(team, Quantity.parse(text)) for team, text in allocations]
     key = key_of(terms.sites[name].institution)
-    return Site(name, key, terms, Policy(terms.rules, policies), offers, amounts, executor, folder / name, clock)
+    rules_and_policies = Policy(terms.rules, policies)
+    return Site(
+        name, key, terms, rules_and_policies, offers, amounts, executor, folder / name, clock, source=source
+    )  # fmt: skip
 
 
 _mint = IdMint(HandClock())
@@ -429,6 +433,9 @@ class Wire:
 
     async def checkpoint(self) -> str:
         return await self._over("checkpoint", self.site.checkpoint)
+
+    async def leaves(self, size: int) -> bytes:
+        return await self.site.leaves(size)
 
     async def inclusion(self, seq: int, size: int) -> list[bytes]:
         return await self.site.inclusion(seq, size)

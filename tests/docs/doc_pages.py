@@ -2,7 +2,9 @@
 
 A fenced block with a title is a file: ```toml title="campaign.toml". A block of ```console is run line by line: what
 follows `$ ` is typed, the rest is what it prints. `exit=N` says with what its last command exits, if not with 0.
-A block that is marked `fragment` shows a part of a file, `untested` what cannot be done in a test.
+A block that is marked `fragment` shows a part of a file, `untested` what cannot be done in a test. `with=slurm` needs
+that batch system: a private Slurm where one is installed, else the block is left out; of pbs, pjm and flux the
+stand-ins of `renkei.testing`. `with=curl` needs that program.
 
 Output is compared loosely: `...` stands for anything (so does the beginning of an id with `...` after it), a number for
 any number, a blank for any blanks.
@@ -10,14 +12,20 @@ any number, a blank for any blanks.
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import tomllib
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
 from types import TracebackType
+
+from renkei.testing.standins import StandIn
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -46,6 +54,11 @@ class Block:
     def exit_code(self) -> int:
         found = re.search(r"\bexit=(\d+)", self.words)
         return int(found[1]) if found else 0
+
+    @property
+    def needs(self) -> str:
+        found = re.search(r"\bwith=(\w+)", self.words)
+        return found[1] if found else ""
 
     @property
     def is_run(self) -> bool:
@@ -89,10 +102,11 @@ def pattern_of(expected: str) -> str:
 class Shell:
     """A shell in a folder of its own, in which a page is done from top to bottom."""
 
-    def __init__(self, folder: Path, path: tuple[Path, ...] = ()) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, path: tuple[Path, ...] = (), had: "Had | None" = None) -> None:
+        self.folder, self._had = folder, had or Had({}, frozenset())
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RENKEI_")}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment |= self._had.environment
         environment["TZ"] = "UTC"
         environment["PYTHONPATH"] = os.pathsep.join(map(str, path))
         self._process = subprocess.Popen(
@@ -123,7 +137,8 @@ class Shell:
                 if block.text.startswith("#!"):
                     file.chmod(0o755)
             elif block.is_run:
-                self._check(block, where)
+                if block.needs not in self._had.missing:
+                    self._check(block, where)
             else:
                 assert block.is_shown_only, f"{where}: a block of {block.language} that nothing is done with"
 
@@ -175,8 +190,64 @@ def do_page(page: Path, folder: Path) -> None:
     projects = [block for block in blocks_of(page) if block.title == "pyproject.toml"]
     for block in projects:
         _install(block.text, installed)
-    with Shell(work, path=(work, installed) if projects else ()) as shell:
+    with (
+        surroundings({block.needs for block in blocks_of(page)}, folder) as had,
+        Shell(work, path=(work, installed) if projects else (), had=had) as shell,
+    ):
         shell.do(page)
+
+
+@dataclass(frozen=True, slots=True)
+class Had:
+    """What a page can be done with: variables of its shell, and what is not at hand."""
+
+    environment: Mapping[str, str]
+    missing: frozenset[str]
+
+
+@contextmanager
+def surroundings(needs: Iterable[str], folder: Path) -> Generator[Had]:
+    """Keep what blocks need until the end; see the module."""
+    environment, missing = dict[str, str](), set[str]()
+    with ExitStack() as stack:
+        for need in filter(None, needs):
+            if need == "slurm":
+                found = stack.enter_context(_slurm())
+                environment |= found
+                missing |= set() if found else {need}
+            elif need in ("pbs", "pjm", "flux"):
+                stand_in = StandIn(need, folder / need)
+                stack.callback(stand_in.stop)
+                path = (stand_in.bin, Path(sys.executable).parent, os.environ["PATH"])
+                environment["PATH"] = os.pathsep.join(map(str, path))
+            elif shutil.which(need) is None:
+                missing.add(need)
+        yield Had(environment, frozenset(missing))
+
+
+@contextmanager
+def _slurm() -> Generator[Mapping[str, str]]:
+    """Keep a private Slurm until the end, and give the variables of its clients; none where it is not installed."""
+    folder = Path(tempfile.mkdtemp(prefix="rk-docs-"))  # short: there is a socket in it
+    argv = [sys.executable, str(ROOT / "tests" / "slurm" / "cluster.py"), str(folder)]
+    cluster = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert cluster.stdout is not None
+        assert cluster.stderr is not None
+        line = cluster.stdout.readline().strip()
+        if not line:
+            said = cluster.stderr.read().strip()
+            assert "not installed" in said, said
+        name, _, value = line.partition("=")
+        yield {name: value} if line else {}
+    finally:
+        cluster.terminate()
+        try:
+            cluster.communicate(timeout=40)
+        except subprocess.TimeoutExpired:
+            cluster.kill()
+            cluster.communicate()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _install(project_text: str, installed: Path) -> None:

@@ -1,19 +1,24 @@
 """The reference says what the code says, and leaves nothing out."""
 
 import importlib.util
+import inspect
 import re
 from collections.abc import Iterator
 from functools import cache
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from doc_pages import DOCS
 
 import renkei
+from renkei.api import _protocol
+from renkei.api._document import document
+from renkei.api._problems import HttpError
+from renkei.api._protocol import Protocol
 from renkei.cli import VARIABLES, root
 from renkei.errors import RenkeiError
-from renkei.executors import procedures_in
+from renkei.executors import flux, iri, pbs, pjm, procedures_in, slurm
 from renkei.model.files import Table
 from renkei.model.records import BODIES
 from renkei.planning._port import entry_points
@@ -104,9 +109,19 @@ def test_every_error_code_is_told() -> None:
         for each in kind.__subclasses__():
             yield from below(each)
 
-    ours = [kind for kind in below(RenkeiError) if kind.__module__.startswith("renkei.")]
+    ours = [
+        kind
+        for kind in below(RenkeiError)
+        if kind.__module__.startswith("renkei.") and kind is not HttpError and not kind.__name__.startswith("_")
+    ]
     assert len(ours) >= 19
     assert all(f"| `{kind.code}` | `{kind.__name__}` | {kind.exit_code} |" in page("errors.md") for kind in ours)
+
+
+def test_every_code_that_only_http_has_is_told() -> None:
+    codes = re.findall(r'HttpError\(\s*(\d+), "([a-z-]+)"', inspect.getsource(_protocol))
+    assert len(codes) >= 5
+    assert all(f"| `{code}` | {status} |" in page("errors.md") for status, code in codes)
 
 
 def test_every_kind_of_record_and_every_field_is_told() -> None:
@@ -125,6 +140,26 @@ def test_every_procedure_that_comes_with_renkei_is_told() -> None:
             section = told.partition(f"### `{procedure.spec.name}`\n")[2].partition("\n## ")[0]
             names = [each.name for each in (*procedure.spec.parameters, *procedure.spec.outputs)]
             assert all(f"| `{name}` |" in section for name in names), procedure.spec.name
+
+
+@pytest.mark.parametrize("module", [slurm, pbs, pjm, flux, iri], ids=lambda module: module.__name__.rpartition(".")[2])
+def test_every_state_of_a_batch_system_is_told(module: ModuleType) -> None:
+    name = module.__name__.rpartition(".")[2]
+    section = page("schedulers.md").partition(f'`kind = "{name}"`\n')[2].partition("\n## ")[0]
+    assert len(module.STATES) >= 8
+    for word, meaning in module.STATES.items():
+        assert f"| `{word}` | {meaning.state} |" in section
+        assert meaning.text in section
+
+
+def test_every_operation_of_the_protocol_is_told() -> None:
+    described = document("NAME", "https://SITE", renkei.__version__)
+    assert len(described["paths"]) >= 12
+    for path, verbs in described["paths"].items():
+        assert all(f"| `{verb.upper()} {path}` |" in page("protocol.md") for verb in verbs)
+    site = SimpleNamespace(site=None, clock=None, file=SimpleNamespace(serve=None))
+    routes = {route.path for route in Protocol(site).routes()}  # type: ignore[arg-type]
+    assert routes == {*described["paths"], "/openapi.json", "/docs"}
 
 
 def test_every_planner_is_told() -> None:

@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from renkei.campaign._campaign import Campaign
 from renkei.campaign._state import RunRow, TrialRow
-from renkei.errors import AgreementError, PlanningError, Unreachable, UsageError
+from renkei.errors import AgreementError, PlanningError, RemoteError, Unreachable, UsageError
 from renkei.federation import (
     CANCEL_BATCH,
     RUN_BATCH,
@@ -126,7 +126,7 @@ class Runner:
         for name in sorted({row.site for row in campaign.runs.rows.values()} & self.sites.keys()):
             try:
                 note = await self.sites[name].checkpoint()
-            except Unreachable:
+            except (Unreachable, AgreementError, RemoteError):
                 continue  # nothing hangs on it: every record that it sent is here
             campaign.ledger.append(CheckpointSeen(name, note))
         campaign.end(state, why)
@@ -214,7 +214,7 @@ class Runner:
                 await campaign.clock.sleep(RETRY_S)
                 unheard = await self._unheard(name, [request.run for request in requests])
                 requests = tuple(request for request in requests if request.run in unheard)
-            except AgreementError as error:
+            except (AgreementError, RemoteError) as error:
                 self._withdraw(requests, error.message)
                 return
             else:
@@ -257,7 +257,7 @@ class Runner:
         while asked := [run for run in runs if run in self.campaign.runs.open]:
             try:
                 said = await self.sites[name].find(asked)
-            except Unreachable:
+            except (Unreachable, AgreementError, RemoteError):  # unknown, until the site says
                 await self.campaign.clock.sleep(RETRY_S)
                 continue
             self._hear(name, [raw for raw in said if raw is not None])
@@ -379,7 +379,7 @@ class Runner:
                 return
             except Unreachable:
                 await campaign.clock.sleep(RETRY_S)
-            except AgreementError:
+            except (AgreementError, RemoteError):
                 return  # the site will not hear of it: the runs go on to their own ends
 
     async def _tick(self) -> None:

@@ -53,13 +53,13 @@ def draft(
     """
     if file.exists():
         raise UsageError(f"{file} exists already.", "Choose another name, or edit what is there.")
-    named = _pairs("--party", parties or EXAMPLE_PARTIES)
-    belonging = _pairs("--institution", institutions) or {f"{party}-lab": party for party in named}
+    named = pairs("--party", parties or EXAMPLE_PARTIES)
+    belonging = pairs("--institution", institutions) or {f"{party}-lab": party for party in named}
     if both := set(named) & set(belonging):
         raise UsageError(f"'{min(both)}' is both a party and an institution.", "Give one of them another id.")
-    members = {team: tuple(text.split(",")) for team, text in _pairs("--team", teams).items()}
+    members = {team: tuple(text.split(",")) for team, text in pairs("--team", teams).items()}
     members = members or {"joint-team": tuple(belonging)}
-    keys = {key: _key(file, key) for key in (*named, *belonging)}
+    keys = {key: key_beside(file, key) for key in (*named, *belonging)}
     today = datetime.fromtimestamp(now, UTC).date()
     called = name or file.stem.lower()
     text = new_agreement_text(
@@ -82,16 +82,31 @@ def write_draft(drafted: Draft, file: Path) -> Path:
     Raises:
         UsageError: The folder cannot be written.
     """
-    folder = file.parent / "keys"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for key in drafted.keys:
-        if not (folder / f"{key.name}.key").exists():
-            key.save(folder / f"{key.name}.key")
+    folder = save_keys(drafted.keys, file)
     write_new(file, drafted.text.encode())
     return folder
 
 
-def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+def save_keys(keys: Sequence[Key], file: Path) -> Path:
+    """Write those keys that are not there yet into `keys/` beside a file; return that folder.
+
+    Raises:
+        UsageError: The folder cannot be written.
+    """
+    folder = file.parent / "keys"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for key in keys:
+        if not (folder / f"{key.name}.key").exists():
+            key.save(folder / f"{key.name}.key")
+    return folder
+
+
+def pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    """Return what an option says as "ID=WHAT", by id.
+
+    Raises:
+        UsageError: It is not spelt so, or has an id twice.
+    """
     pairs: dict[str, str] = {}
     for text in given:
         key, sign, what = (part.strip() for part in text.partition("="))
@@ -103,7 +118,8 @@ def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _key(file: Path, name: str) -> Key:
+def key_beside(file: Path, name: str) -> Key:
+    """Return the key of this name that lies in `keys/` beside a file, or a new one that is not saved yet."""
     path = file.parent / "keys" / f"{name}.key"
     return Key.load(path) if path.exists() else Key.generate(name)
 

@@ -19,9 +19,18 @@ from renkei.cli._progress import Progress
 from renkei.errors import RenkeiError, UsageError
 from renkei.home import Home, Session
 from renkei.home._session import Drive
+from renkei.model.agreement import load_agreement
 from renkei.model.campaign import Campaign
 
 Start = Callable[[Session], Awaitable[Drive]]
+
+
+@dataclass(frozen=True, slots=True)
+class Under:
+    """The joint agreement that a campaign is begun under, and the key of the institution that it is at home at."""
+
+    agreement: Path
+    key: Path | None
 
 
 @dataclass(slots=True)
@@ -46,24 +55,30 @@ def require_sources(file: Campaign) -> None:
 
 
 def sites_for(file: Campaign, home: Home) -> list[str]:
-    """Return the sites to open for a campaign: those that it names, else those that it embeds, else all of the home.
+    """Return the sites for a campaign: those that it names, else those that it embeds, else all that can be had.
+
+    Those are the sites of the home, and the ones that the home's agreement says how to reach.
 
     Raises:
         UsageError: There is none.
     """
     named = [site for source in file.sources for site in source.sites]
-    anywhere = list(file.sites) or home.sites()
-    wanted = dict.fromkeys(named if all(source.sites for source in file.sources) else [*anywhere, *named])
     known = home.sites()
+    if home.agreement_path.exists():
+        there = load_agreement(home.agreement_path).sites
+        known += [name for name, site in there.items() if site.url is not None and name not in known]
+    anywhere = list(file.sites) or known
+    wanted = dict.fromkeys(named if all(source.sites for source in file.sources) else [*anywhere, *named])
     if not any(site in known for site in wanted):
         raise UsageError(
             f"There is no site in {home.path} that campaign '{file.name}' could run at.",
-            "Embed one in its file with a table [sites.NAME], or name one that 'renkei site list' shows.",
+            "Embed one in its file with a table [sites.NAME], name one that 'renkei site list' shows, or reach an"
+            " agreement's sites with --agreement.",
         )
     return [site for site in wanted if site in known]
 
 
-def drive(home: Home, file: Campaign, start: Start, as_json: bool) -> int:
+def drive(home: Home, file: Campaign, start: Start, as_json: bool, under: Under | None = None) -> int:
     """Drive a campaign to its end, tell what it found, and return the exit code.
 
     0: it ended by itself with something observed. 1: it was stopped, or nothing was observed. 3: every run was refused.
@@ -74,12 +89,15 @@ def drive(home: Home, file: Campaign, start: Start, as_json: bool) -> int:
         file: The campaign; the sites that its file embeds are made, or made to follow it.
         start: Begins or resumes it.
         as_json: Whether to print the summary as JSON.
+        under: The joint agreement to work under from now on; left out, the home's.
     """
     console, interrupts = err(), Interrupts()
     with home.locked():
+        if under is not None:
+            home.adopt(under.agreement, under.key, file.team)
         if file.sites:
             home.embed(file.sites, file.team)
-        driven = anyio.run(_drive, home, sites_for(file, home), start, console, interrupts)
+        driven = anyio.run(_drive, home, sites_for(file, home), file.team, start, console, interrupts)
     if interrupts.n and driven.runner.campaign.status.row.state not in ("reached", "exhausted"):
         where = "" if home.path == DEFAULT_HOME.absolute() else f" --home {home.path}"
         console.print(f"Go on with: renkei campaign resume {driven.file.name}{where}", soft_wrap=True)
@@ -92,12 +110,16 @@ def drive(home: Home, file: Campaign, start: Start, as_json: bool) -> int:
     return code
 
 
-async def _drive(home: Home, names: list[str], start: Start, console: Console, interrupts: Interrupts) -> Drive:
+async def _drive(
+    home: Home, names: list[str], team: str, start: Start, console: Console, interrupts: Interrupts
+) -> Drive:
     session = Session(home)
     async with AsyncExitStack() as stack:
         with console.status(f"Opening {', '.join(names)}"):
-            await stack.enter_async_context(session.opened(names))
+            await stack.enter_async_context(session.opened(names, team))
             driven = await start(session)
+        for problem in session.silent:
+            console.print(f"Going on without a site: {problem}", soft_wrap=True)
         progress = Progress(driven, session.clock)
         with anyio.CancelScope() as everything:
             async with anyio.create_task_group() as tasks:

@@ -8,7 +8,13 @@ import typer
 DEFAULT_HOME = Path(".renkei")
 
 HomeOption = Annotated[
-    Path, typer.Option("--home", envvar="RENKEI_HOME", metavar="DIR", help="The folder of sites and campaigns.")
+    Path,
+    typer.Option(
+        "--home",
+        envvar="RENKEI_HOME",
+        metavar="DIR",
+        help="The folder of sites and campaigns; or a served site's site.toml.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one record a line, and nothing else.")]
 SiteOption = Annotated[

@@ -9,7 +9,7 @@ from renkei.campaign import Status, TrialRuns, Trials
 from renkei.errors import AgreementError, IntegrityBroken, UsageError
 from renkei.ledger import Projection
 from renkei.model.agreement import Agreement, load_agreement
-from renkei.site import Runs
+from renkei.site import Amendments, Backend, Revocations, Runs
 from renkei.trust.keys import PublicKey
 
 
@@ -64,7 +64,7 @@ def trust_in(signed: Signed, key: str | None, agreement: Path | None) -> Trust:
 def projections_for(owner: str) -> list[Projection]:
     """Return empty projections of the tables that a ledger of this owner keeps."""
     if owner.startswith("site/"):
-        return [Runs(), Books()]
+        return [Runs(), Books(), Backend(), Amendments(), Revocations()]
     return [Trials(), TrialRuns(), Status()] if owner.startswith("campaign/") else []
 
 

@@ -7,7 +7,7 @@ import typer
 
 from renkei.campaign import Status, StatusRow, TrialRow, best_of
 from renkei.cli._asking import ask, person
-from renkei.cli._driving import drive, require_sources
+from renkei.cli._driving import Under, drive, require_sources
 from renkei.cli._found import found, is_sound
 from renkei.cli._lazy import new_app
 from renkei.cli._options import DEFAULT_HOME, CampaignArgument, HomeOption, JsonOption, existing
@@ -27,10 +27,20 @@ UNREADABLE = "unreadable"
 @app.command("run")
 def run_campaign(
     file: Annotated[Path, existing("The campaign's file: campaign.toml.")],
+    agreement: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="The joint agreement; its sites are reached."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="KEYFILE", help="Your institution's secret key; left out, one in keys/ beside it."),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Begin a campaign and drive it to its end.
+
+    With --agreement it runs at the sites whose URLs the agreement has, in the name of your institution.
 
     Ctrl-C stops it cleanly, a second one at once; 'renkei campaign resume' goes on in either case.
 
@@ -42,8 +52,8 @@ def run_campaign(
     place.require_new(campaign.name)
     if campaign.sites:
         check_embedded(campaign, place.path)
-    folder = file.absolute().parent
-    raise typer.Exit(drive(place, campaign, lambda session: session.begin(campaign, folder), as_json))
+    folder, under = file.absolute().parent, Under(agreement, key) if agreement else None
+    raise typer.Exit(drive(place, campaign, lambda session: session.begin(campaign, folder), as_json, under))
 
 
 @app.command("resume")

@@ -12,7 +12,7 @@ from renkei.cli._lookup import datasets_at, sites_of
 from renkei.cli._options import DEFAULT_HOME, HomeOption, JsonOption, SiteOption
 from renkei.cli._output import columns, out, plain, print_json, say, size
 from renkei.errors import UsageError
-from renkei.home import Home
+from renkei.home import home_at
 
 app = new_app()
 
@@ -23,7 +23,7 @@ _SHOWN = 16
 @app.command("list")
 def list_datasets(site: SiteOption = None, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List datasets and the run that each came from."""
-    place = Home(home)
+    place = home_at(home)
     kept = [each for name in sites_of(place, site) for each in datasets_at(place, name)]
     if as_json:
         return print_json({"site": k.site, "run": k.run, "at": k.at, **msgspec.to_builtins(k.dataset)} for k in kept)
@@ -54,7 +54,7 @@ def fetch_dataset(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Copy a dataset out of a site, checked against its digest."""
-    place = Home(home)
+    place = home_at(home)
     known = [each for name in sites_of(place, site) for each in datasets_at(place, name)]
     found = {each.dataset.digest: each for each in known if each.dataset.digest.startswith(digest.lower())}
     if len(found) != 1:

@@ -14,7 +14,7 @@ from renkei.cli._options import DEFAULT_HOME, HomeOption, JsonOption
 from renkei.cli._output import columns, count, duration, facts, out, print_json, say
 from renkei.errors import UsageError
 from renkei.executors import procedures_in
-from renkei.home import Home
+from renkei.home import Home, home_at
 from renkei.model.procedure import ProcedureSpec
 from renkei.site import Offered
 
@@ -31,11 +31,11 @@ FileOption = Annotated[
 @app.command("list")
 def list_procedures(file: FileOption = None, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the procedures that sites offer."""
-    found = _found(file, Home(home))
+    found = _found(file, home_at(home))
     if as_json:
         return print_json(describe(site, offer) for offered in found.values() for site, offer in offered)
     if not found:
-        return say(f"No site in {Home(home).path} offers a procedure.")
+        return say(f"No site in {home_at(home).path} offers a procedure.")
     table = columns("procedure", "version", "kind", "takes", "gives", "sites…", "what it does…")
     for name, offered in sorted(found.items()):
         spec = offered[0][1].spec
@@ -54,7 +54,7 @@ def show_procedure(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a procedure takes and gives, where, and at what charge."""
-    offered = one_of(name, _found(file, Home(home)))
+    offered = one_of(name, _found(file, home_at(home)))
     if as_json:
         return print_json(describe(site, offer) for site, offer in offered)
     spec = offered[0][1].spec

@@ -13,7 +13,7 @@ from renkei.cli._options import DEFAULT_HOME, HomeOption, JsonOption, SiteOption
 from renkei.cli._output import columns, err, local_time, out, plain, print_json, say
 from renkei.clock import SystemClock
 from renkei.errors import UsageError, did_you_mean
-from renkei.home import Home
+from renkei.home import Home, home_at
 from renkei.home._idle import opened_idle
 from renkei.site import Site
 
@@ -54,7 +54,7 @@ def list_runs(
         raise UsageError(
             f"'{state}' is no state of a run.{did_you_mean(state, STATES)}", f"Known: {', '.join(STATES)}."
         )
-    place = Home(home)
+    place = home_at(home)
     rows = [
         (name, row)
         for name in sites_of(place, site)
@@ -89,7 +89,7 @@ def show_run(
     Its request, why the broker chose its site, the site's decision with every reason, its records there, how it ended,
     what speaks for that, and what it was charged.
     """
-    place = Home(home)
+    place = home_at(home)
     name, row = find_run(place, run, site)
     requested, records = request_of(place, row), records_of(place, name, row)
     units = units_of(place, name, row.procedure)
@@ -108,7 +108,7 @@ def approve_run(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Approve a run that waits for a person."""
-    _decide("approve", run, site, by, note, Home(home))
+    _decide("approve", run, site, by, note, home_at(home))
 
 
 @app.command("deny")
@@ -120,7 +120,7 @@ def deny_run(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Deny a run that waits for a person."""
-    _decide("deny", run, site, by, note, Home(home))
+    _decide("deny", run, site, by, note, home_at(home))
 
 
 @app.command("cancel")
@@ -128,7 +128,7 @@ def cancel_run(
     run: RunArgument, site: SiteOption = None, by: PersonOption = None, home: HomeOption = DEFAULT_HOME
 ) -> None:
     """Cancel a run that has not ended."""
-    _decide("cancel", run, site, by, "", Home(home))
+    _decide("cancel", run, site, by, "", home_at(home))
 
 
 def _decide(verb: str, text: str, site: str | None, by: str | None, note: str, home: Home) -> None:

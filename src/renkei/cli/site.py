@@ -1,11 +1,15 @@
-"""`renkei site`: list, show."""
+"""`renkei site`: list, show, check, serve."""
 
+import dataclasses
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Any
 
+import anyio
 import msgspec
 import typer
 from rich.console import Group
@@ -15,10 +19,11 @@ from renkei.accounts import Balance
 from renkei.cli._lazy import new_app
 from renkei.cli._lookup import ledger_of, runs_at
 from renkei.cli._offers import charge_of, describe
-from renkei.cli._options import DEFAULT_HOME, HomeOption, JsonOption
-from renkei.cli._output import amount, columns, duration, facts, out, print_json, say, size
+from renkei.cli._options import DEFAULT_HOME, HomeOption, JsonOption, existing
+from renkei.cli._output import amount, columns, duration, facts, out, plain, print_json, say, size
+from renkei.clock import SystemClock
 from renkei.errors import RenkeiError
-from renkei.home import Home
+from renkei.home import Home, home_at
 from renkei.home._toml import UNLIMITED
 from renkei.ledger import LedgerReader
 from renkei.model.quantity import MICRO
@@ -28,13 +33,15 @@ from renkei.site import offers_of
 
 app = new_app()
 
+FileArgument = Annotated[Path, existing("The site's file: site.toml.")]
+
 _POLICY_ID = re.compile(r'^\s*@id\("([^"]+)"\)', re.MULTILINE)
 
 
 @app.command("list")
 def list_sites(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the sites of a home and their runs."""
-    place = Home(home)
+    place = home_at(home)
     records = [_record(place, name) for name in place.sites()]
     if as_json:
         return print_json(records)
@@ -68,7 +75,7 @@ def show_site(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a site offers, its allocations and its policies."""
-    place = Home(home)
+    place = home_at(home)
     file = place.site(name)
     offers, balances, policies = offers_of(file), _balances(place, name), _policies(file)
     rules = _rules(place, name)
@@ -138,3 +145,41 @@ def _rules(home: Home, name: str) -> list[str]:
 def _states(states: Counter[str] | dict[str, int]) -> str:
     pairs: Iterable[tuple[str, int]] = Counter(states).most_common()
     return ", ".join(f"{n:,} {state}" for state, n in pairs)
+
+
+@app.command("check")
+def check_site(file: FileArgument, as_json: JsonOption = False) -> None:
+    """Find out what would keep a site from serving.
+
+    Looks at keys, agreement, procedures, policy, executor, storage, clock and address. Nothing is changed. Exits with 1
+    when something is wrong.
+    """
+    from renkei.home._site_check import check_site as check
+
+    findings = anyio.run(check, file, SystemClock())
+    is_bad = any(finding.problem and finding.is_grave for finding in findings)
+    if as_json:
+        print_json(dataclasses.asdict(finding) for finding in findings)
+    else:
+        table = columns("", "check", "what was found…")
+        for finding in findings:
+            sign = "ok" if not finding.problem else "WRONG" if finding.is_grave else "note"
+            table.add_row(sign, finding.check, plain(finding.problem or finding.note))
+        out().print(table)
+    raise typer.Exit(1 if is_bad else 0)
+
+
+@app.command("serve")
+def serve_site(file: FileArgument) -> None:
+    """Serve a site to its partners until SIGTERM comes.
+
+    Prints `ready URL` once requests are accepted. On SIGTERM it stops cleanly: what runs in a batch system goes on
+    and is found again at the next start.
+    """
+    from renkei.home._serving import serve_site as serve
+
+    def ready(url: str) -> None:
+        say(f"ready {url}")
+        sys.stdout.flush()
+
+    anyio.run(serve, file, SystemClock(), ready)

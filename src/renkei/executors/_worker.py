@@ -42,17 +42,28 @@ def main() -> None:
 
 
 def _run(task: Task, procedures: dict[str, Procedure], channel: socket.socket) -> Done:
-    began = time.perf_counter()
     if isinstance(task.target, Command):
 
         def spawned(process: "subprocess.Popen[bytes]") -> None:
             channel.sendall(frame(Spawned(process.pid)))
 
         return run_command(task, task.target, spawned)
-    procedure = procedures.get(task.target)
+    return run_procedure(task, task.target, procedures)
+
+
+def run_procedure(task: Task, target: str, procedures: dict[str, Procedure]) -> Done:
+    """Run the Python procedure of a task in this process and return how it ended.
+
+    Args:
+        task: What to run.
+        target: Where its code is.
+        procedures: Procedures by target that were loaded before; it is added to them.
+    """
+    began = time.perf_counter()
+    procedure = procedures.get(target)
     if procedure is None:
         try:
-            procedure = procedures[task.target] = load_procedure(task.target)
+            procedure = procedures[target] = load_procedure(target)
         except UsageError as error:
             return Done(task.index, "failed", time.perf_counter() - began, fault="facility", message=error.message)
         began = time.perf_counter()

@@ -23,6 +23,7 @@ from anyio.abc import TaskGroup
 from renkei.clock import Clock
 from renkei.errors import ExecutorError
 from renkei.executors._command import conclude
+from renkei.executors._evidence import over_limit
 from renkei.executors._frames import Begun, Deframer, Done, Spawned, Task, frame
 from renkei.executors._port import Command, Job, JobEnd, JobState, Report
 from renkei.model.records import Evidence
@@ -63,6 +64,7 @@ class LocalExecutor:
         self._workers: list[_Worker] = []
         self._seconds: dict[str, float] = {}
         self._ended: list[JobEnd] = []
+        self._cancelled: set[str] = set()  # handed over, not begun, and not wanted any more
         self._wake = anyio.Event()
         self._tasks: TaskGroup | None = None
         self._n_started = self._n_stillborn = 0
@@ -90,10 +92,12 @@ class LocalExecutor:
                 self._tasks.start_soon(self._drain, worker)
 
     async def cancel(self, run: str) -> None:
-        """See `Executor.cancel`. A job handed over but not begun is one of many short ones: it runs to its end."""
+        """See `Executor.cancel`. A job handed over but not begun is ended as soon as it begins."""
         for worker in self._workers:
             if worker.begun_at is not None and worker.jobs[0].run == run:
                 worker.end("cancelled", self._clock.monotonic())
+            elif any(job.run == run for job in worker.jobs):
+                self._cancelled.add(run)
 
     async def settle(self, jobs: Sequence[Job]) -> Sequence[JobEnd]:
         """See `Executor.settle`. Workers die with their site, so only what a command left behind can speak."""
@@ -179,6 +183,8 @@ class LocalExecutor:
             for message in deframer.feed(data):
                 if isinstance(message, Begun):
                     worker.begun_at, worker.log_size, worker.group = now, message.log_size, 0
+                    if worker.jobs[0].run in self._cancelled:
+                        worker.end("cancelled", now)
                 elif isinstance(message, Done):
                     self._done(worker, message)
                 else:
@@ -191,8 +197,11 @@ class LocalExecutor:
         worker.procedures.add(job.procedure)
         known = self._seconds.get(job.procedure)
         self._seconds[job.procedure] = done.seconds if known is None else 0.8 * known + 0.2 * done.seconds
+        if worker.ending_at is not None and done.outcome == "failed":  # the command obeyed before the worker did
+            self._report(_death(job, worker, done.exit_code or 0, done.seconds))
+            return
         if done.fault == "memory" and job.memory_bytes:
-            self._report(_over_limit(job, "memory", done.seconds, None))
+            self._report(over_limit(job, "memory", done.seconds, None))
             return
         evidence = None
         if done.tail or done.exit_code is not None:
@@ -239,6 +248,7 @@ class LocalExecutor:
                         worker.end("memory", now)
 
     def _report(self, end: JobEnd) -> None:
+        self._cancelled.discard(end.run)
         self._ended.append(end)
         self._wake.set()
 
@@ -371,14 +381,6 @@ def _death(job: Job, worker: _Worker, code: int, seconds: float) -> JobEnd:
     if worker.why_ended == "cancelled":
         return JobEnd(job.run, "cancelled", seconds, message="cancelled", evidence=evidence)
     if worker.why_ended:
-        return _over_limit(job, worker.why_ended, seconds, evidence)
+        return over_limit(job, worker.why_ended, seconds, evidence)
     message = f"its process ended by {evidence.signal}" if code < 0 else f"its process exited with code {code}"
     return JobEnd(job.run, "failed", seconds, {}, {}, "facility", True, message, evidence)
-
-
-def _over_limit(job: Job, limit: str, seconds: float, evidence: Evidence | None) -> JobEnd:
-    shown = f"{job.time_limit_s:g} s" if limit == "time" else f"{job.memory_bytes / 1e6:.0f} MB"
-    fault = "requester" if job.exceeded == "failed" else ""
-    return JobEnd(
-        job.run, job.exceeded, seconds, {}, {}, fault, bool(fault), f"ended at its {limit} limit of {shown}", evidence
-    )

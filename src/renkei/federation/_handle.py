@@ -28,6 +28,7 @@ class SiteHandle(Protocol):
 
         Raises:
             AgreementError: The batch as a whole is refused: forged, stale, or for somebody else.
+            RemoteError: The site says that it cannot read it.
         """
         ...
 
@@ -52,4 +53,11 @@ class SiteHandle(Protocol):
 
     async def inclusion(self, seq: int, size: int) -> list[bytes]:
         """Return the proof that record `seq` is in the tree of the first `size` records."""
+        ...
+
+    async def leaves(self, size: int) -> bytes:
+        """Return the leaf hashes of the first `size` records, 32 bytes each.
+
+        They prove to whoever holds them and a signed checkpoint what each of those records is, offline.
+        """
         ...

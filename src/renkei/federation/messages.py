@@ -12,7 +12,7 @@ RUN_BATCH = "renkei/run-batch/1"
 CANCEL_BATCH = "renkei/cancel-batch/1"
 """The kind of an envelope that holds a `CancelBatch`."""
 
-PASS = "renkei/pass/1"
+PASS = "renkei/pass/1"  # noqa: S105 - no password
 """The kind of an envelope that holds a `Pass`."""
 
 

@@ -20,7 +20,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from renkei.errors import ConfigError, Conflict, UsageError, did_you_mean
+from renkei.errors import AgreementError, ConfigError, Conflict, UsageError, did_you_mean
 from renkei.home._toml import site_text
 from renkei.model.agreement import (
     Agreement,
@@ -35,7 +35,7 @@ from renkei.model.agreement_text import OPEN_RESEARCH, new_agreement_text
 from renkei.model.campaign import Campaign, LocalSite
 from renkei.model.campaign_file import parse_campaign
 from renkei.model.site_file import AllocationFile, SiteFile, load_site
-from renkei.trust.endorsement import endorse, require_signed, unsigned_parties
+from renkei.trust.endorsement import endorse, require_signed, signatures_path, unsigned_parties
 from renkei.trust.keys import Key
 
 LOCAL_PARTY = "local"
@@ -209,6 +209,46 @@ class Home:
         _write(self.agreement_path, text)
         return agreement
 
+    def adopt(self, path: Path, key: Path | None, team: str) -> Agreement:
+        """Work under a joint agreement: keep it here with its signatures, and a key of an institution of a team.
+
+        Args:
+            path: The agreement's file; its signatures lie beside it.
+            key: The institution's secret key; left out, one in a folder `keys` beside the agreement.
+            team: The team.
+
+        Raises:
+            AgreementError: It is not in force, or the key is of no institution of the team.
+            UsageError: This home works under another agreement.
+        """
+        agreement = load_agreement(path)
+        require_signed(agreement, path)
+        if self.agreement_path.exists() and load_agreement(self.agreement_path).digest != agreement.digest:
+            known = load_agreement(self.agreement_path)
+            if known.name != agreement.name or known.version > agreement.version:
+                raise UsageError(
+                    f"{self.path} works under agreement '{known.name}', version {known.version}, not under {path}.",
+                    "Work in another folder with --home.",
+                )
+        members = agreement.teams[team].institutions if team in agreement.teams else ()
+        found = [key] if key else [path.parent / "keys" / f"{member}.key" for member in members]
+        held = [Key.load(each) for each in found if each.exists()] if key is None else [Key.load(key)]
+        fitting = [each for each in held if each.name in members]
+        fitting = [each for each in fitting if agreement.institutions[each.name].key == each.public.text]
+        if not fitting:
+            raise AgreementError(
+                f"No key of an institution of team '{team}' is here; it has: {', '.join(members) or 'nobody'}.",
+                "Name the file of your institution's secret key with --key.",
+            )
+        (self.path / "sites").mkdir(parents=True, exist_ok=True)
+        kept = self.path / "keys" / f"{fitting[0].name}.key"
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            fitting[0].save(kept)
+        _write(signatures_path(self.agreement_path), signatures_path(path).read_text("utf-8"))
+        _write(self.agreement_path, agreement.source.decode())
+        return agreement
+
     # ---- campaigns -------------------------------------------------------------------------------------------
 
     def campaigns(self) -> list[str]:
@@ -274,9 +314,50 @@ class Home:
         """Return where a campaign's ledger lies."""
         return self.campaign_directory(name) / "ledger.db"
 
+    def witness(self, campaign: str, site: str) -> Path:
+        """Return where the leaf hashes of the ledger of a site elsewhere lie, as a campaign fetched them at its end."""
+        return self.campaign_directory(campaign) / "witness" / f"{site}.leaves"
+
     def site_ledger(self, name: str) -> Path:
         """Return where a site's ledger lies."""
         return self.site(name).site.data / "ledger.db"
+
+
+class ServedSite(Home):
+    """A site that stands by itself, as the home of nothing but itself: its data folder, its file, its agreement.
+
+    Args:
+        path: The site's file.
+
+    Raises:
+        ConfigError: The file has mistakes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file, self._file_path = load_site(path), path.absolute()
+        super().__init__(self.file.site.data)
+
+    @property
+    def agreement_path(self) -> Path:
+        """See `Home.agreement_path`."""
+        if self.file.site.agreement is None:
+            raise ConfigError(str(self._file_path), ["site.agreement: missing, expected the agreement's file"])
+        return self.file.site.agreement
+
+    def sites(self) -> list[str]:
+        """See `Home.sites`."""
+        return [self.file.site.name]
+
+    def site_path(self, name: str) -> Path:
+        """See `Home.site_path`."""
+        if name != self.file.site.name:
+            raise UsageError(f"{self._file_path} is the file of site '{self.file.site.name}', not of '{name}'.")
+        return self._file_path
+
+
+def home_at(path: Path) -> Home:
+    """Return the home in a folder, or, of the file of a site that is served by itself, that site."""
+    return ServedSite(path) if path.is_file() else Home(path)
 
 
 def baseline_of(campaign: Campaign, replicate: int) -> Campaign:

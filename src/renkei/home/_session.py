@@ -3,23 +3,30 @@
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
 from renkei.campaign import Campaign, Runner, observations_of
 from renkei.clock import Clock, SystemClock
-from renkei.errors import AgreementError, ConfigError, RenkeiError, UsageError
+from renkei.errors import AgreementError, ConfigError, RenkeiError, Unreachable, UsageError
 from renkei.federation import Broker, Description, Offer, Route, SiteHandle
 from renkei.home._home import Home, baseline_of
 from renkei.home._mailbox import Mailbox
+from renkei.model.agreement import Agreement
 from renkei.model.binding import Binding, check_against
 from renkei.model.campaign import Campaign as CampaignFile
 from renkei.model.campaign import Source
 from renkei.model.procedure import ProcedureSpec
 from renkei.model.quantity import MICRO, Quantity
+from renkei.model.records import read_record
 from renkei.model.space import Observation
 from renkei.site import Site, open_site
 from renkei.trust.keys import Key
+from renkei.trust.note import parse_checkpoint
+
+if TYPE_CHECKING:
+    from renkei.federation.http import HttpSite
 
 REPLICATES = 1
 """How many baseline campaigns are run where a campaign file does not say."""
@@ -44,20 +51,39 @@ class Session:
     def __init__(self, home: Home, clock: Clock | None = None) -> None:
         self.home, self.clock = home, clock or SystemClock()
         self.sites: dict[str, Site] = {}
+        self.remote: dict[str, HttpSite] = {}
         self.drives: dict[str, Drive] = {}
+        self.silent: list[str] = []
+        """What kept sites that did not answer from taking part."""
 
     @asynccontextmanager
-    async def opened(self, names: Sequence[str]) -> AsyncGenerator["Session"]:
-        """Serve these sites, and answer other commands, until the end of the block.
+    async def opened(self, names: Sequence[str], team: str = "") -> AsyncGenerator["Session"]:
+        """Serve the sites of these that lie here, reach the others, and answer other commands, until the end.
+
+        Args:
+            names: The sites' names.
+            team: Whose runs the sites elsewhere are asked for.
 
         Raises:
             RenkeiError: A site cannot be opened; says which file is wrong and how.
         """
         agreement = self.home.agreement()
+        here = self.home.sites()
         async with AsyncExitStack() as stack:
             for name in names:
-                site = open_site(self.home.site(name), agreement, self.clock)
-                self.sites[name] = await stack.enter_async_context(site.opened())
+                if name in here:
+                    path = self.home.agreement_path
+                    site = open_site(self.home.site(name), agreement, self.clock, agreement_path=path)
+                    self.sites[name] = await stack.enter_async_context(site.opened())
+                    continue
+                host = agreement.institutions[agreement.institution_of_site(name)]
+                url = agreement.sites[name].url
+                if url is None:
+                    raise UsageError(f"The agreement does not say where site '{name}' is reached.")
+                from renkei.federation.http import HttpSite  # httpx is wanted here alone
+
+                remote = HttpSite(name, url, self._key(agreement, team), host.key, self.clock)
+                self.remote[name] = await stack.enter_async_context(remote.opened())
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(Mailbox(self.home, self.clock).serve, self._answer)
                 yield self
@@ -99,13 +125,32 @@ class Session:
             async with anyio.create_task_group() as tasks:
                 for runner in unfinished:
                     tasks.start_soon(runner.run)
+            if unfinished:
+                await self._fetch_witnesses(drive.file.name, runners)
         drive.is_done = True
+
+    async def _fetch_witnesses(self, campaign: str, runners: Sequence[Runner]) -> None:
+        """Keep the leaf hashes of sites elsewhere: what proves offline that their records are what they signed."""
+        sizes: dict[str, int] = {}
+        for runner in runners:
+            for raw in runner.campaign.ledger.read_from(0):
+                if b'"kind":"checkpoint.seen"' in raw[:100]:
+                    seen = read_record(raw).body
+                    sizes[seen.site] = max(sizes.get(seen.site, 0), parse_checkpoint(seen.note).size)
+        for name, site in self.remote.items():
+            if name in sizes:
+                try:
+                    leaves = await site.leaves(sizes[name])
+                except RenkeiError:
+                    continue  # the audit says that it is not there
+                path = self.home.witness(campaign, name)
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(leaves)
 
     async def _drive(self, file: CampaignFile, routes: Callable[[], list[Route]]) -> Drive:
         directory = self.home.campaign_directory(file.name)
-        key = self._key(file)
-        digest = next(iter(self.sites.values())).agreement.digest
-        handles: Mapping[str, SiteHandle] = self.sites
+        agreement = self.home.agreement()
+        key, digest, handles = self._key(agreement, file.team), agreement.digest, self._handles()
 
         def runner(definition: CampaignFile, where: Path, warm: Sequence[Observation]) -> Runner:
             campaign = Campaign(definition, where, key, digest, self.clock, warm)
@@ -117,17 +162,18 @@ class Session:
         drive = self.drives[file.name] = Drive(file, main, beside)
         return drive
 
-    def _key(self, file: CampaignFile) -> Key:
-        """Return the key of the first institution of the campaign's team that this home holds the key of."""
-        agreement = next(iter(self.sites.values())).agreement
-        team = agreement.teams.get(file.team)
-        members = team.institutions if team else ()
+    def _handles(self) -> Mapping[str, SiteHandle]:
+        return {**self.sites, **self.remote}
+
+    def _key(self, agreement: Agreement, team: str) -> Key:
+        """Return the key of the first institution of a team that this home holds the key of."""
+        members = agreement.teams[team].institutions if team in agreement.teams else ()
         for institution in members:
             path = self.home.path / "keys" / f"{institution}.key"
             if path.exists():
                 return Key.load(path)
         raise AgreementError(
-            f"This home holds no key of an institution of team '{file.team}'.",
+            f"This home holds no key of an institution of team '{team}'.",
             f"The agreement has in that team: {', '.join(members) or 'nobody'}.",
         )
 
@@ -135,16 +181,34 @@ class Session:
         paths = [Path(w) if "/" in str(w) else self.home.campaign_ledger(str(w)) for w in file.planner.warm]
         return [observation for path in paths for observation in observations_of(path)]
 
+    async def _descriptions(self, file: CampaignFile) -> dict[str, Description]:
+        """Return what sites offer; one that does not answer is left out, unless it is the only one.
+
+        Raises:
+            Unreachable: No site answers.
+        """
+        found: dict[str, Description] = {}
+        silent: list[Unreachable] = []
+        for name, site in self._handles().items():
+            try:
+                found[name] = await site.describe(file.team)
+            except Unreachable as error:
+                silent.append(error)
+        if silent and not found:
+            raise silent[0]
+        self.silent = [error.message for error in silent]
+        return found
+
     async def _routes(self, file: CampaignFile) -> Callable[[], list[Route]]:
         """Check a campaign against what sites offer; return what makes its routes, fresh for every runner."""
         mistakes: list[str] = []
         offers: list[tuple[str, Source, ProcedureSpec, Offer, Description]] = []
-        descriptions = {name: await site.describe(file.team) for name, site in self.sites.items()}
+        descriptions = await self._descriptions(file)
         specs: dict[str, ProcedureSpec] = {}
         for i, source in enumerate(file.sources, 1):
             for name in source.sites:
-                if name not in descriptions:
-                    known = ", ".join(sorted(descriptions))
+                if name not in self._handles():
+                    known = ", ".join(sorted(self._handles()))
                     mistakes.append(f"source#{i}.sites: found '{name}', expected some of {known}")
             for name, description in descriptions.items():
                 if source.sites and name not in source.sites:
@@ -176,15 +240,8 @@ class Session:
                 for runner in [drive.runner, *drive.baselines]:
                     runner.stop(f"stopped by {arguments['by']}")
                 return f"Campaign '{arguments['campaign']}' is stopping."
-            case "approve" | "deny":
-                site = self._site(arguments["site"])
-                state = await site.decide(
-                    arguments["run"], arguments["by"], verb == "approve", arguments.get("note", "")
-                )
-                return f"Run {arguments['run']} is {state}."
-            case "cancel":
-                await self._site(arguments["site"]).cancel_run(arguments["run"], arguments["by"])
-                return f"Run {arguments['run']} is being cancelled."
+            case "approve" | "deny" | "cancel":
+                return await answer_at(self._site(arguments["site"]), verb, arguments)
             case _:
                 raise UsageError(f"'{verb}' is nothing that can be asked.")
 
@@ -192,6 +249,24 @@ class Session:
         if name not in self.sites:
             raise UsageError(f"Site '{name}' is not open.", f"Open are: {', '.join(self.sites)}.")
         return self.sites[name]
+
+
+async def answer_at(site: Site, verb: str, arguments: Mapping[str, str]) -> str:
+    """Do at a site what another command asks for; return one line for people.
+
+    Raises:
+        UsageError: It cannot be done, or is nothing that can be asked.
+    """
+    run, by = arguments.get("run", ""), arguments.get("by", "")
+    match verb:
+        case "approve" | "deny":
+            state = await site.decide(run, by, verb == "approve", arguments.get("note", ""))
+            return f"Run {run} is {state}."
+        case "cancel":
+            await site.cancel_run(run, by)
+            return f"Run {run} is being cancelled."
+        case _:
+            raise UsageError(f"'{verb}' is nothing that can be asked.")
 
 
 async def _close(campaign: Campaign) -> None:

@@ -1,6 +1,7 @@
 """The agreement: the signed terms of a partnership, as `agreement.toml` spells them."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,6 +16,7 @@ from renkei.model.files import Scope, Table, expected, read_bytes, read_tables, 
 from renkei.model.rule import Effect, Rule
 
 _DAY_S = 86400.0
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Party(Table):
@@ -87,12 +89,24 @@ def _not_before_start(ends: date, info: ValidationInfo) -> date:
     return ends
 
 
+def _digest(value: str | None, info: ValidationInfo) -> str | None:
+    if value is not None and not _SHA256.fullmatch(value):
+        raise expected("the SHA-256 of the version before this one, 64 hex digits")
+    if value is not None and info.data.get("version") == 1:
+        raise expected("nothing: no version comes before the first")
+    return value
+
+
 class Terms(Table):
     """[agreement]: what the agreement is called and how long it holds."""
 
     name: Name = Field(description="Its name.")
     title: str = Field(default="", description="Its title for people.")
     version: int = Field(ge=1, description="A new version for every change, counted from 1.")
+    previous: Annotated[str | None, AfterValidator(_digest)] = Field(
+        default=None,
+        description="Of an amendment: the SHA-256 of the file of the version before, which sites ask for.",
+    )
     starts: date = Field(description="The first day on which it holds, in UTC.")
     ends: Annotated[date, AfterValidator(_not_before_start)] = Field(
         description="The last day on which it holds, in UTC."
@@ -141,6 +155,7 @@ class Agreement:
         rules: In the file's order.
         digest: SHA-256 of `source` in hex: which agreement this is.
         source: The file, byte for byte.
+        previous: The digest of the version that this one amends; "" when it amends none.
     """
 
     name: str
@@ -157,6 +172,7 @@ class Agreement:
     rules: tuple[Rule, ...]
     digest: str
     source: bytes
+    previous: str = ""
 
     def institution_of_site(self, site: str) -> str:
         """Return the id of the institution that runs a site.
@@ -213,6 +229,7 @@ def parse_agreement(text: bytes | str, source: str = "agreement.toml") -> Agreem
         rules=tuple(Rule(**rule.model_dump()) for rule in file.rules),
         digest=hashlib.sha256(content).hexdigest(),
         source=content,
+        previous=terms.previous or "",
     )
 
 

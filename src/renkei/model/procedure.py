@@ -71,6 +71,7 @@ class ProcedureSpec:
         defaults: Parameters that may be left out, and what they then are.
         outputs: What it gives.
         kind: "simulation", "measurement" or "inference".
+        texts: Parameters that are text of any kind, so that no campaign can search them: sites have some of their own.
     """
 
     name: str
@@ -80,6 +81,7 @@ class ProcedureSpec:
     outputs: tuple[Output, ...]
     defaults: Mapping[str, Value] = field(default_factory=dict[str, Value])
     kind: str = "simulation"
+    texts: tuple[str, ...] = ()
 
     def complete(self, point: Mapping[str, Value]) -> Point:
         """Return `point` with defaults filled in, in the procedure's order; unknown names stay at the end."""
@@ -88,11 +90,12 @@ class ProcedureSpec:
 
     def problems(self, point: Mapping[str, Value]) -> list[str]:
         """Return everything wrong with `point`, which `complete` has filled."""
-        if len(point) == len(self.parameters) and not any(
+        if not self.texts and len(point) == len(self.parameters) and not any(
             p.name not in point or p.problem(point[p.name]) for p in self.parameters
         ):
             return []  # by far the usual case
-        return Space(self.parameters).problems(point)
+        found = [f"{name}: expected text" for name in self.texts if not isinstance(point.get(name), str)]
+        return found + Space(self.parameters).problems({k: v for k, v in point.items() if k not in self.texts})
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -106,7 +109,7 @@ class ProcedureSpec:
                 for p in self.parameters
             ],
             "outputs": [{"name": o.name, "unit": o.unit, "type": o.type} for o in self.outputs],
-        }
+        } | ({"texts": list(self.texts)} if self.texts else {})
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> "ProcedureSpec":
@@ -119,6 +122,7 @@ class ProcedureSpec:
             parameters=tuple(parameter_from_json(p) for p in data["parameters"]),
             defaults={p["name"]: p["default"] for p in data["parameters"] if "default" in p},
             outputs=tuple(Output(o["name"], o["unit"], o["type"]) for o in data["outputs"]),
+            texts=tuple(data.get("texts", ())),
         )
 
 

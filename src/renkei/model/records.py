@@ -29,6 +29,37 @@ class SiteOpened(Body, frozen=True, omit_defaults=True, gc=False):
     software: str
 
 
+class AgreementAmended(Body, frozen=True, omit_defaults=True, gc=False):
+    """The next version of the agreement came into force at the site, without a restart; what follows is under it."""
+
+    version: int
+    """The number of the version, counted from 1."""
+    agreement: str
+    """Its digest (SHA-256, hex)."""
+    previous: str
+    """Digest of the version before."""
+    signed: tuple[str, ...]
+    """The parties that signed it, with the keys of both versions."""
+
+
+class InstitutionRevoked(Body, frozen=True, omit_defaults=True, gc=False):
+    """A party gave notice that an institution, or a key alone, is revoked; its requests are refused from now on."""
+
+    notice: str
+    """Digest (SHA-256, hex) of the notice as it was signed."""
+    institution: str
+    """Who is revoked; empty where it is a key alone, whoever has it."""
+    key: str
+    """The id of the key that is revoked."""
+    by: str
+    """The party that gave notice."""
+    since: float
+    """When it gave notice."""
+    reason: str
+    version: int
+    """The version of the agreement that the notice is about: a later one can name the institution with a new key."""
+
+
 class AllocationGranted(Body, frozen=True, omit_defaults=True, gc=False):
     """A team may use this much more at the site."""
 
@@ -60,6 +91,17 @@ class RequestRefused(Body, frozen=True, omit_defaults=True, gc=False):
 
     signer: str
     reason: str
+
+
+class BackendChanged(Body, frozen=True, omit_defaults=True, gc=False):
+    """The engine that runs jobs was looked at, and is in another state than the time before."""
+
+    executor: str
+    """The engine."""
+    is_up: bool
+    """Whether it can run jobs."""
+    problems: tuple[str, ...] = ()
+    """What is wrong, one sentence each."""
 
 
 class Reason(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -184,6 +226,14 @@ class RunEnded(Body, frozen=True, omit_defaults=True, gc=False):
     evidence: Evidence | None = None
 
 
+class JobRenamed(Body, frozen=True, omit_defaults=True, gc=False):
+    """A user gave a job another name; "" takes it away."""
+
+    run: str
+    by: str
+    name: str
+
+
 class CancelAsked(Body, frozen=True, omit_defaults=True, gc=False):
     """Somebody asked that a run be cancelled."""
 
@@ -288,10 +338,13 @@ class CheckpointSeen(Body, frozen=True, omit_defaults=True, gc=False):
 
 BODIES: dict[str, type[Body]] = {
     "site.opened": SiteOpened,
+    "agreement.amended": AgreementAmended,
+    "institution.revoked": InstitutionRevoked,
     "allocation.granted": AllocationGranted,
     "batch.received": BatchReceived,
     "batch.entered": BatchEntered,
     "request.refused": RequestRefused,
+    "backend.changed": BackendChanged,
     "run.accepted": RunAccepted,
     "run.parked": RunParked,
     "run.decided": RunDecided,
@@ -299,6 +352,7 @@ BODIES: dict[str, type[Body]] = {
     "run.started": RunStarted,
     "run.ended": RunEnded,
     "run.cancel-asked": CancelAsked,
+    "job.renamed": JobRenamed,
     "campaign.opened": CampaignOpened,
     "campaign.resumed": CampaignResumed,
     "campaign.ended": CampaignEnded,

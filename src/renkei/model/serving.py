@@ -2,12 +2,14 @@
 
 import ipaddress
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from renkei.model.fields import AllocationUnit, Distinct, Duration, FilePath, Many, Name, Text, Url
-from renkei.model.files import Table, expected
+from renkei.errors import did_you_mean
+from renkei.model.fields import AllocationUnit, Distinct, Duration, FilePath, Many, Name, Size, Text, Url, new
+from renkei.model.files import Table, expected, scope_of
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HOST = re.compile(r"[A-Za-z0-9.:_-]+")
@@ -52,8 +54,8 @@ class ServeTable(Table):
     url: Url | None = Field(
         default=None, description="What links in answers begin with, behind a proxy; left out, what was asked."
     )
-    body_bytes: int = Field(
-        default=8_000_000, ge=10_000, description="The largest body of a request that is read, in bytes."
+    body_bytes: Size = Field(
+        default=8_000_000, ge=10_000, description="The largest body of a request that is read, for example '8 MB'."
     )
 
 
@@ -66,30 +68,72 @@ def _sha256(value: str) -> str:
 class TokenTable(Table):
     """[[tokens]]: a user known by a static token."""
 
-    sha256: Annotated[str, AfterValidator(_sha256)] = Field(description="The SHA-256 of the token, in hex.")
+    sha256: Annotated[str, AfterValidator(_sha256), new("token")] = Field(
+        description="The SHA-256 of the token, in hex."
+    )
     user: Text = Field(description="Who it is.")
     team: Name = Field(description="The team whose allocation pays.")
     institution: Name | None = Field(default=None, description="The user's institution; left out, the site's own.")
 
 
+def _encrypted(url: str | None) -> str | None:
+    if url is not None and not url.startswith("https://") and not is_loopback(_host_of(url)):
+        raise expected("an address that begins with https://, or one of this machine")
+    return url
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _declared(issuer: str, info: ValidationInfo) -> str:
+    """Check that an account's issuer is in the file, or it would never count; made in code, there is no file."""
+    raw = scope_of(info).raw
+    tables: object = raw.get("issuers", [])
+    entries = cast("list[object]", tables) if isinstance(tables, list) else []
+    issuers = [str(cast("dict[str, Any]", entry).get("issuer")) for entry in entries if isinstance(entry, dict)]
+    if raw and issuer not in issuers:
+        raise expected(f"an issuer that [[issuers]] has.{did_you_mean(issuer, issuers)}".removesuffix("."))
+    return issuer
+
+
+def _only_account(project: str | None, info: ValidationInfo) -> str | None:
+    if not scope_of(info).is_new("account", (info.data.get("issuer"), info.data.get("subject"), project)):
+        raise expected("another subject or project: there already is an account for these")
+    return project
+
+
 class IssuerTable(Table):
     """[[issuers]]: an OpenID provider whose tokens the site takes."""
 
-    issuer: Url = Field(description="Exactly what the tokens have as iss.")
+    issuer: Annotated[Url, AfterValidator(_encrypted), new("issuer")] = Field(
+        description="Exactly what the tokens have as iss; http:// on loopback only."
+    )
     audience: Text = Field(description="Exactly what the tokens must have in aud.")
-    jwks_url: Url | None = Field(default=None, description="Where its keys are; left out, where its metadata says.")
+    jwks_url: Annotated[Url | None, AfterValidator(_encrypted)] = Field(
+        default=None, description="Where its keys are; left out, where its metadata says."
+    )
     algorithms: Distinct[Literal["RS256", "PS256", "ES256", "ES384", "EdDSA"]] = Field(
         default=("RS256", "ES256", "EdDSA"), min_length=1, description="The signature algorithms that are taken."
     )
 
 
 class AccountTable(Table):
-    """[[accounts]]: who a token of an issuer stands for here. A token that fits none is refused."""
+    """[[accounts]]: who a token of an issuer stands for here.
 
-    issuer: Url = Field(description="The issuer.")
+    A token that fits none is refused. Of several that fit, one with its subject counts before one with its project
+    alone, and both before one with neither.
+    """
+
+    issuer: Annotated[Url, AfterValidator(_declared)] = Field(description="The issuer, as in [[issuers]].")
     subject: Text | None = Field(default=None, description="The token's sub; left out, anybody of the project.")
-    project: Text | None = Field(
-        default=None, description="The AmSC Keycard's amsc_project_context; left out, a token with any or none."
+    project: Annotated[Text | None, AfterValidator(_only_account)] = Field(
+        default=None,
+        validate_default=True,
+        description="The AmSC Keycard's amsc_project_context; left out, a token with any or none.",
     )
     user: Text | None = Field(default=None, description="The local user; left out, the token's sub.")
     team: Name = Field(description="The team whose allocation pays.")

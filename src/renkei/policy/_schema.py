@@ -92,7 +92,10 @@ def schema_of(procedures: Sequence[ProcedureSpec], per_run: bool) -> str:
 
 def kinds_of(spec: ProcedureSpec) -> dict[str, Kind]:
     """Return what Cedar sees each parameter of a procedure as."""
-    return {parameter.name: _kind(parameter) for parameter in spec.parameters}
+    kinds: dict[str, Kind] = {parameter.name: _kind(parameter) for parameter in spec.parameters}
+    for text in spec.texts:
+        kinds[text] = "string"
+    return kinds
 
 
 def entities_of(procedures: Sequence[ProcedureSpec]) -> str:

@@ -9,12 +9,13 @@ from renkei.accounts import Books
 from renkei.campaign import Status, TrialRuns, Trials
 from renkei.errors import RenkeiError
 from renkei.ledger import LedgerReader, Projection, verify
-from renkei.ledger.merkle import root_of
+from renkei.ledger.merkle import HASH_BYTES, root_of
 from renkei.model.records import CampaignOpened
-from renkei.report._claims import Claims, check_claims, collect_claims
+from renkei.report._claims import Claims, check_claims, collect_claims, leaves_of
 from renkei.report._view import CampaignView
 from renkei.site import Runs
 from renkei.trust.keys import PublicKey
+from renkei.trust.note import parse_checkpoint
 
 PROBLEMS_MAX = 20
 """How many problems of one ledger are told in full; of the rest only the number."""
@@ -100,13 +101,32 @@ def _site(view: CampaignView, name: str, claims: Claims) -> LedgerAudit:
     site = {site.name: site for site in view.sites}.get(name)
     audit = LedgerAudit(f"site/{name}", site.ledger if site else None)
     key = _key(view, site.institution if site else "", audit)
-    if audit.path is None:
+    if site is not None and site.witness is not None:
+        _by_witness(audit, name, site.witness, claims, key)
+    elif audit.path is None:
         audit.problems.append(f"it could not be checked: {site.problem if site else 'no run was asked for there'}")
         check_claims(name, claims, None, key)
     else:
         is_readable = _by_itself(audit, key, [Runs(), Books()])
-        check_claims(name, claims, audit.path if is_readable else None, key)
+        check_claims(name, claims, leaves_of(audit.path) if is_readable else None, key)
     return audit
+
+
+def _by_witness(audit: LedgerAudit, name: str, witness: Path, claims: Claims, key: PublicKey | None) -> None:
+    """Check a site elsewhere by its leaf hashes: their roots must be those that it signed, at every size seen."""
+    data = witness.read_bytes()
+    if len(data) % HASH_BYTES:
+        audit.problems.append(f"{witness} is not a row of hashes")
+        return
+    leaves = [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
+    problems_before = {id(note): len(note.problems) for note in claims.notes}
+    check_claims(name, claims, leaves, key)
+    audit.records, audit.root = len(leaves), root_of(leaves).hex()
+    good = [note for note in claims.notes if len(note.problems) == problems_before[id(note)]]
+    audit.checkpoints = len(good)
+    audit.covered = max((parse_checkpoint(note.text).size for note in good), default=0)
+    if audit.covered < audit.records:
+        audit.problems.append(f"no signed checkpoint covers its last {audit.records - audit.covered} records")
 
 
 def _key(view: CampaignView, institution: str, audit: LedgerAudit) -> PublicKey | None:

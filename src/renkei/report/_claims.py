@@ -1,7 +1,7 @@
 """What campaign ledgers say that sites' ledgers hold, and whether it is so."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -83,19 +83,19 @@ def collect_claims(ledger_path: Path, problems: list[str], claims: dict[str, Cla
     return n_reports, n_notes
 
 
-def check_claims(site: str, claims: Claims, ledger_path: Path | None, key: PublicKey | None) -> None:
+def check_claims(site: str, claims: Claims, leaves: Iterable[bytes] | None, key: PublicKey | None) -> None:
     """Compare what campaigns say about a site's ledger with that ledger; what is wrong goes to each claim's problems.
 
     Args:
         site: The site's name.
         claims: What is said about it.
-        ledger_path: The site's ledger; None when it cannot be read.
+        leaves: The leaf hashes of the site's ledger; None when they cannot be had.
         key: The key of the site's institution; None when nobody vouches for one.
     """
     roots: dict[int, bytes] | None = None
-    if ledger_path is not None:
+    if leaves is not None:
         try:
-            roots = _compare(site, claims, ledger_path)
+            roots = _compare(site, claims, leaves)
         except (RenkeiError, sqlite3.Error):  # its own audit says what is wrong with it
             roots = None
     if roots is None and claims.reports:
@@ -107,22 +107,31 @@ def check_claims(site: str, claims: Claims, ledger_path: Path | None, key: Publi
             note.problems.append(f"record {note.at}, a checkpoint of site/{site}: {problem}")
 
 
-def _compare(site: str, claims: Claims, path: Path) -> dict[int, bytes]:
+def leaves_of(path: Path) -> Iterator[bytes]:
+    """Yield the leaf hashes of a ledger's records, made from their bytes.
+
+    Raises:
+        LedgerError: The file cannot be read as a ledger.
+    """
+    with LedgerReader(path) as ledger:
+        for _, raw, _ in ledger.rows():
+            yield leaf_hash(raw if isinstance(raw, bytes) else b"")
+
+
+def _compare(site: str, claims: Claims, leaves: Iterable[bytes]) -> dict[int, bytes]:
     """Compare reports with records; return the Merkle root over the site's records at each size that notes speak of."""
     wanted = _sizes(claims)
     said: dict[int, list[Report]] = {}
     for report in claims.reports:
         said.setdefault(report.seq, []).append(report)
     tree, roots = Tree(), dict[int, bytes]()
-    with LedgerReader(path) as ledger:
-        for seq, raw, _ in ledger.rows():
-            raw = raw if isinstance(raw, bytes) else b""
-            tree.append(leaf_hash(raw))
-            if tree.size in wanted:
-                roots[tree.size] = tree.root()
-            for report in said.pop(seq, ()):
-                if report.raw != raw:
-                    report.problems.append(f"record {report.at} is not what site/{site} has as its record {seq}")
+    for seq, leaf in enumerate(leaves):
+        tree.append(leaf)
+        if tree.size in wanted:
+            roots[tree.size] = tree.root()
+        for report in said.pop(seq, ()):
+            if leaf_hash(report.raw) != leaf:
+                report.problems.append(f"record {report.at} is not what site/{site} has as its record {seq}")
     for report in (report for reports in said.values() for report in reports):
         report.problems.append(f"record {report.at} repeats record {report.seq} of site/{site}, which has no such")
     return roots

@@ -32,7 +32,8 @@ class SiteView:
         runs: The campaign's runs there, in the order of their request.
         baseline_runs: Those of the baseline campaigns.
         balances: Where the campaign's team stands there, one for each unit.
-        problem: Why its books could not be read; empty when they were.
+        problem: Why its books could not be read; empty when they were, or when the site is elsewhere.
+        witness: Of a site elsewhere: the leaf hashes of its ledger, as the campaign fetched them at its end.
     """
 
     name: str
@@ -42,6 +43,7 @@ class SiteView:
     baseline_runs: tuple[Run, ...]
     balances: tuple[Balance, ...]
     problem: str = ""
+    witness: Path | None = None
 
     @property
     def outcomes(self) -> Counter[str]:
@@ -198,6 +200,9 @@ def _site(
     runs = tuple(run for run in history.runs.values() if run.row.site == name)
     beside = tuple(run for each in baselines for run in each.runs.values() if run.row.site == name)
     path: Path | None = None
+    witness = home.witness(history.status.campaign, name)
+    if witness.is_file() and name not in home.sites():
+        return SiteView(name, institution, None, runs, beside, (), "", witness)
     try:
         path = home.site_ledger(name)
         with LedgerReader(path) as ledger:

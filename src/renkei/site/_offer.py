@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from renkei.executors import Command, Job, Resources
+from renkei.executors import Command, Job, JobEnd, Resources
 from renkei.federation import Offer
 from renkei.model.procedure import ProcedureSpec
 from renkei.model.quantity import Quantity
@@ -47,11 +47,25 @@ class Offered:
     def _reservation(self) -> Quantity:
         return Quantity.of(self.per_run + self.per_hour * self.time_limit_s / 3600, self.unit)
 
-    def charge(self, seconds: float, reserved: int) -> int:
+    @property
+    def is_for_users(self) -> bool:
+        """Whether only users whom the site itself knows may ask for it, and no campaign."""
+        return False
+
+    def problems(self, parameters: Point) -> list[str]:
+        """Return everything wrong with the parameters of a request, which `spec.complete` has filled."""
+        return self.spec.problems(parameters)
+
+    def charge(self, seconds: float, reserved: int, parameters: Point | None = None) -> int:
         """Return what a run of this length is charged, in millionths of the unit, never more than it `reserved`."""
+        del parameters  # it costs the same everywhere
         if not self.per_hour:
             return reserved
         return min(reserved, Quantity.of(self.per_run + self.per_hour * seconds / 3600, self.unit).micro)
+
+    def judged(self, end: JobEnd) -> JobEnd:
+        """Return the end of a run as it counts for this procedure."""
+        return end
 
     def problem(self, outputs: Mapping[str, float]) -> str:
         """Return what is wrong with the numbers that a run gave, or nothing."""

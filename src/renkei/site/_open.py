@@ -1,5 +1,9 @@
 """Making a site from its file."""
 
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
 from renkei.clock import Clock
 from renkei.errors import AgreementError, ConfigError, UsageError, did_you_mean
 from renkei.executors import Command, Executor, Resources, procedures_in
@@ -8,13 +12,22 @@ from renkei.model.agreement import Agreement, load_agreement
 from renkei.model.procedure import ProcedureSpec
 from renkei.model.site_file import Limits, SiteFile
 from renkei.policy import DEFAULT_POLICY, Policy, SitePolicies
+from renkei.site._jobs import job_offer
 from renkei.site._offer import Offered
 from renkei.site._site import Site
+from renkei.site._terms import AgreementSource
 from renkei.trust.keys import Key
 from renkei.units import check
 
 
-def open_site(file: SiteFile, agreement: Agreement, clock: Clock, executor: Executor | None = None) -> Site:
+def open_site(
+    file: SiteFile,
+    agreement: Agreement,
+    clock: Clock,
+    executor: Executor | None = None,
+    *,
+    agreement_path: Path | None = None,
+) -> Site:
     """Return the site that a file describes, ready to be `opened`.
 
     Args:
@@ -22,6 +35,8 @@ def open_site(file: SiteFile, agreement: Agreement, clock: Clock, executor: Exec
         agreement: Who belongs and who may do what.
         clock: Time, randomness, blocking calls.
         executor: What runs jobs; the one that the file names when left out.
+        agreement_path: Where the agreement lies if the file does not say; amendments and notices of revocation are
+            taken up from there while the site runs.
 
     Raises:
         ConfigError: The file or the policy has mistakes.
@@ -48,27 +63,58 @@ def open_site(file: SiteFile, agreement: Agreement, clock: Clock, executor: Exec
             f"Put the right key there, or amend the agreement: its key is {institution.key[:24]}…",
         )
     offers = offers_of(file)
-    text, source = DEFAULT_POLICY, "the default policy"
-    if table.policy is not None:
-        try:
-            text, source = table.policy.read_text(), str(table.policy)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(str(table.policy), [f"it cannot be read: {error}"]) from error
-    known = {"Team": agreement.teams, "Institution": agreement.institutions, "Party": agreement.parties}
-    policies = SitePolicies(text, [offer.spec for offer in offers], source=source, known=known)
-    executor = executor or _executor(file, clock)
+    policies = policies_of(file, agreement, offers)
+    executor = executor or executor_of(file, clock)
     allocations = [(allocation.team, allocation.quantity) for allocation in file.allocations]
+    path = table.agreement or agreement_path
+
+    def policy_under(amended: Agreement) -> Policy:
+        return Policy(amended.rules, policies_of(file, amended, offers))
+
     return Site(
-        table.name, key, agreement, Policy(agreement.rules, policies), offers, allocations, executor, table.data, clock
+        table.name,
+        key,
+        agreement,
+        Policy(agreement.rules, policies),
+        offers,
+        allocations,
+        executor,
+        table.data,
+        clock,
+        source=None if path is None else AgreementSource(path, policy_under),
     )
 
 
-def _executor(file: SiteFile, clock: Clock) -> Executor:
-    """Return the engine that a site's file names."""
+def policies_of(file: SiteFile, agreement: Agreement, offers: Sequence[Offered]) -> SitePolicies:
+    """Return a site's own policies, checked against what it offers and whom the agreement names.
+
+    Raises:
+        ConfigError: They cannot be read or have mistakes.
+    """
+    text, source = DEFAULT_POLICY, "the default policy"
+    if file.site.policy is not None:
+        try:
+            text, source = file.site.policy.read_text(), str(file.site.policy)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(str(file.site.policy), [f"it cannot be read: {error}"]) from error
+    known = {"Team": agreement.teams, "Institution": agreement.institutions, "Party": agreement.parties}
+    return SitePolicies(text, [offer.spec for offer in offers], source=source, known=known)
+
+
+def executor_of(file: SiteFile, clock: Clock) -> Executor:
+    """Return the engine that a site's file names.
+
+    Raises:
+        UsageError: It cannot be had.
+    """
     table, data = file.executor, file.site.data
     if table.kind == "local":
         return LocalExecutor(table.workers, data / "logs", clock)
-    raise UsageError(f"There is no executor of kind '{table.kind}' yet.")
+    try:
+        module = importlib.import_module(f"renkei.executors.{table.kind}")
+    except ModuleNotFoundError as error:
+        raise UsageError(f"There is no executor of kind '{table.kind}' here: {error}.") from error
+    return getattr(module, f"{table.kind}_executor")(table, data, clock)
 
 
 def offers_of(file: SiteFile) -> list[Offered]:
@@ -93,6 +139,8 @@ def offers_of(file: SiteFile) -> list[Offered]:
     for command in file.commands:
         template = Command(command.command, command.outputs_file, command.files, tuple(command.infeasible_exit_codes))
         offers.append(_offered(file, command, command.spec, template))
+    if file.jobs is not None:
+        offers.append(job_offer(file.jobs, file.executor.queue or "", file.executor.account or ""))
     for offer in offers:
         for what in (*offer.spec.parameters, *offer.spec.outputs):
             try:

@@ -5,6 +5,7 @@ import msgspec
 from renkei.ledger import Table
 from renkei.model.records import (
     Body,
+    JobRenamed,
     RunAccepted,
     RunDecided,
     RunEnded,
@@ -22,7 +23,7 @@ class RunRow(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     """Where one run stands.
 
     `state` is parked, accepted, started, refused, or the outcome of a run that ended. `said` is the sequence number
-    of the record that the campaign was, or will be, told last.
+    of the record that the campaign was, or will be, told last, and `renamed` that of the last one that named it.
     """
 
     run: str
@@ -43,13 +44,14 @@ class RunRow(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     deadline: float = 0.0
     parameters: dict[str, Value] = {}
     message: str = ""
+    renamed: int = 0
 
 
 class Runs(Table[RunRow]):
     """The projection of every run at a site, by run id. `live` and `parked` are the ones that are not over."""
 
     name = "runs"
-    bodies = (RunAccepted, RunStarted, RunEnded, RunRefused, RunParked, RunDecided)
+    bodies = (RunAccepted, RunStarted, RunEnded, RunRefused, RunParked, RunDecided, JobRenamed)
 
     def __init__(self) -> None:
         super().__init__(RunRow)
@@ -99,6 +101,9 @@ class Runs(Table[RunRow]):
                 self.put(body.run, row)
             case RunDecided():
                 self.rows[body.run].message = f"{'approved' if body.approved else 'denied'} by {body.by}"
+                self.put(body.run, self.rows[body.run])
+            case JobRenamed():
+                self.rows[body.run].renamed = seq
                 self.put(body.run, self.rows[body.run])
             case _:
                 pass

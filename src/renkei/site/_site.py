@@ -12,13 +12,14 @@ from pathlib import Path
 
 import anyio
 import msgspec
+from anyio.abc import TaskGroup
 
 import renkei
 from renkei.accounts import Books
 from renkei.catalog import DatasetStore
 from renkei.clock import Clock
 from renkei.errors import AgreementError, Denied, ExecutorError, Expired, UsageError
-from renkei.executors import Executor, Job, JobEnd
+from renkei.executors import Executor, Job, JobEnd, JobState
 from renkei.federation import (
     CANCEL_BATCH,
     PASS,
@@ -36,11 +37,15 @@ from renkei.ledger.merkle import inclusion_proof
 from renkei.model.agreement import Agreement
 from renkei.model.quantity import Quantity
 from renkei.model.records import (
+    AgreementAmended,
     AllocationGranted,
+    BackendChanged,
     BatchEntered,
     BatchReceived,
     CancelAsked,
     Dataset,
+    InstitutionRevoked,
+    JobRenamed,
     Reason,
     RequestRefused,
     RunAccepted,
@@ -54,10 +59,13 @@ from renkei.model.records import (
 )
 from renkei.model.space import Point
 from renkei.policy import Policy, Question
+from renkei.site._backend import Backend
 from renkei.site._offer import Offered
 from renkei.site._runs import RunRow, Runs
+from renkei.site._terms import AgreementSource, AgreementWatch, Amendments, Revocations, require_place
 from renkei.trust.envelope import Envelope, unseal
 from renkei.trust.keys import Key, PublicKey
+from renkei.trust.revocation import Given
 
 FRESH_S = 300.0
 """How far a batch's time of issue may be from the site's clock."""
@@ -88,6 +96,7 @@ class Site:
         executor: What runs jobs.
         directory: Where the ledger, datasets and run directories live.
         clock: Time, randomness, blocking calls.
+        source: Where amendments of the agreement and notices of revocation come from; left out, there are none.
     """
 
     def __init__(
@@ -101,13 +110,18 @@ class Site:
         executor: Executor,
         directory: Path,
         clock: Clock,
+        *,
+        source: AgreementSource | None = None,
     ) -> None:
         self.name, self.agreement, self.directory = name, agreement, directory
         self._key, self._policy, self._executor, self._clock = key, policy, executor, clock
         self._offers: Mapping[str, Offered] = {offer.spec.name: offer for offer in offers}
         self._allocations = allocations
-        self.runs, self.books = Runs(), Books()
-        self.ledger = Ledger(directory / "ledger.db", f"site/{name}", key, clock, [self.runs, self.books])
+        self.runs, self.books, self.backend = Runs(), Books(), Backend()
+        self.amendments, self.revocations = Amendments(), Revocations()
+        self.watch = None if source is None else AgreementWatch(source, self, clock)
+        projections = [self.runs, self.books, self.backend, self.amendments, self.revocations]
+        self.ledger = Ledger(directory / "ledger.db", f"site/{name}", key, clock, projections)
         self.ledger.follow(self._publish)
         self.datasets = DatasetStore(directory / "datasets")
         self._runs_directory = str(directory / "runs")
@@ -115,6 +129,7 @@ class Site:
         self._launching: set[str] = set()  # runs that were started, but are not yet handed over
         self._stopping: set[str] = set()  # of those, the ones that shall end
         self._is_serving = False
+        self._tasks: TaskGroup | None = None
         self._decided: set[str] = set()  # parked runs that a person decided, whose campaign has to be told
         self._feeds: dict[tuple[str, str], list[_Feed]] = defaultdict(list)  # by team and campaign
         self._batches: dict[bytes, float] = {}  # when each recent batch came, by the digest of its signature
@@ -123,11 +138,17 @@ class Site:
     async def opened(self) -> AsyncGenerator["Site"]:
         """Serve until the end of the block: take up the runs that a stop or a crash left, then run jobs."""
         try:
+            self.amendments.require_none_later(self.agreement)
             await self._recover()
+            if self.watch is not None:
+                await self.watch.look()
             self._is_serving = True
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._serve)
                 tasks.start_soon(self._sweep)
+                if self.watch is not None:
+                    tasks.start_soon(self.watch.run)
+                self._tasks = tasks
                 await self._advance()
                 yield self
                 tasks.cancel_scope.cancel()
@@ -156,14 +177,26 @@ class Site:
             by: The user, for the record.
             institution: The institution that asks.
             requests: What is asked for.
+
+        Raises:
+            Expired: The agreement is not in its term.
+            Denied: The institution is revoked.
         """
+        if not self.agreement.is_in_term(self._clock.now()):
+            raise Expired(f"The agreement '{self.agreement.name}' is not in its term.")
+        try:
+            self.revocations.require_standing(institution, self.agreement)
+        except Denied as error:
+            self.ledger.append(RequestRefused(institution[:100], f"{error.message} (asked by {by[:100]})"))
+            await self.ledger.sync()
+            raise
         payload = msgspec.json.encode(list(requests)).decode()
         entered = self.ledger.append(BatchEntered(by, institution, payload))
-        answers = [self._take(request, institution, entered.seq) for request in requests]
+        answers = [self._take(request, institution, entered.seq, is_user=True) for request in requests]
         await self._advance()
         return [self.ledger.read(answer) if isinstance(answer, int) else answer for answer in answers]
 
-    def _take(self, request: RunRequest, institution: str, batch: int) -> bytes | int:
+    def _take(self, request: RunRequest, institution: str, batch: int, *, is_user: bool = False) -> bytes | int:
         """Check, decide and reserve; return the record made of it, or the number of the last one where it is known."""
         digest = request.digest
         known = self.runs.rows.get(request.run)
@@ -174,7 +207,7 @@ class Site:
         if known is not None:
             refusal = "conflict", [Reason("run.conflict", "this run id was used before for another request", "site")]
         else:
-            refusal = self._problems(request, institution, offer, parameters)
+            refusal = self._problems(request, institution, offer, parameters, is_user)
         if refusal is not None or offer is None:
             code, reasons = refusal or ("invalid", [])
             return self._refuse(request, digest, batch, code, reasons)
@@ -190,7 +223,7 @@ class Site:
         return self._accept(request, digest, batch, institution, offer, parameters, decision.reasons)
 
     def _problems(
-        self, request: RunRequest, institution: str, offer: Offered | None, parameters: Point
+        self, request: RunRequest, institution: str, offer: Offered | None, parameters: Point, is_user: bool
     ) -> tuple[str, list[Reason]] | None:
         """Return (code, reasons) of a request that cannot be taken whatever the policy says, or None."""
         if not is_id(request.run):
@@ -200,10 +233,13 @@ class Site:
             return "denied", [Reason("agreement.team", text, "agreement")]
         if offer is None:
             return "invalid", [Reason("procedure.unknown", f"this site does not offer '{request.procedure}'", "site")]
+        if offer.is_for_users and not is_user:
+            text = f"'{request.procedure}' is for users whom this site itself knows"
+            return "denied", [Reason("procedure.for-users", text, "site")]
         if request.version not in ("", offer.spec.version):
             text = f"this site offers version {offer.spec.version}, not {request.version}"
             return "invalid", [Reason("procedure.version", text, "site")]
-        if problems := offer.spec.problems(parameters):
+        if problems := offer.problems(parameters):
             return "invalid", [Reason("parameters", problem, "site") for problem in problems]
         return None
 
@@ -267,6 +303,7 @@ class Site:
             now = self._clock.now()
             if not self.agreement.is_in_term(now):
                 raise Expired(f"The agreement '{self.agreement.name}' is not in its term.")
+            self.revocations.require_standing(envelope.signer, self.agreement)
             payload = unseal(envelope, PublicKey.parse(institution.key), kind)
             try:
                 payload.decode()  # all of it, since it is kept as text; what is read of it may be only a part
@@ -383,11 +420,13 @@ class Site:
     def _end(self, row: RunRow, end: JobEnd, datasets: tuple[Dataset, ...] = (), *, is_unused: bool = False) -> None:
         """Write down how a run ended and settle its charge, in one record."""
         offer = self._offer(row)
+        if offer is not None:
+            end = offer.judged(end)
         if end.outcome == "succeeded" and offer is not None and (problem := offer.problem(end.outputs)):
             end, datasets = _useless(end, problem), ()
         is_free = is_unused or end.outcome == "lost" or end.fault == "facility"
         is_charged = row.state == "started" and not is_free
-        charge = offer.charge(end.seconds, row.micro) if is_charged and offer is not None else 0
+        charge = offer.charge(end.seconds, row.micro, row.parameters) if is_charged and offer is not None else 0
         ended = RunEnded(
             run=row.run,
             outcome=end.outcome,
@@ -486,6 +525,8 @@ class Site:
         offer = self._offer(row)
         if not approved:
             self._refuse(row, row.request, row.batch, "denied", [reason])
+        elif why := self._lost_standing(row):
+            self._refuse(row, row.request, row.batch, "denied", [reason, why])
         elif offer is None:
             gone = Reason("procedure.unknown", f"this site no longer offers '{row.procedure}' {row.version}", "site")
             self._refuse(row, row.request, row.batch, "invalid", [reason, gone])
@@ -493,6 +534,15 @@ class Site:
             self._accept(row, row.request, row.batch, row.institution, offer, row.parameters, (reason,))
         await self._advance()
         return self.runs.rows[run].state
+
+    def _lost_standing(self, row: RunRow) -> Reason | None:
+        """Return why who asked for a run may no longer ask for it, or None."""
+        if why := self.revocations.against(row.institution, self.agreement):
+            return Reason("agreement.revoked", why, "agreement")
+        if not self.agreement.may_sign_for(row.institution, row.team):
+            text = f"'{row.institution}' is no longer an institution of team '{row.team}'"
+            return Reason("agreement.team", text, "agreement")
+        return None
 
     async def cancel(self, envelope: Envelope) -> None:
         """See `SiteHandle.cancel`."""
@@ -525,14 +575,79 @@ class Site:
         else:
             await self._executor.cancel(run)
 
+    # ---- the agreement changes -------------------------------------------------------------------------------
+
+    async def amend(self, agreement: Agreement, policy: Policy) -> None:
+        """Work under the next version of the agreement from now on; runs that were accepted before go on.
+
+        Args:
+            agreement: The next version, which `renkei.trust.endorsement.require_succession` found right.
+            policy: Its rules and the site's own policies, checked against its names.
+        """
+        signed = tuple(dict.fromkeys((*self.agreement.parties, *agreement.parties)))
+        self.ledger.append(AgreementAmended(agreement.version, agreement.digest, agreement.previous, signed))
+        self.agreement, self._policy = agreement, policy  # in one step with the record: no request comes between
+        await self.ledger.sync()
+
+    async def take_notice(self, given: Given) -> None:
+        """Refuse from now on what an institution or key signs that a party revoked; runs that were accepted go on."""
+        if given.digest in self.revocations.rows:
+            return
+        notice = given.notice
+        self.ledger.append(
+            InstitutionRevoked(
+                given.digest, notice.institution, notice.key, given.by, notice.since, notice.reason, notice.version
+            )
+        )
+        await self.ledger.sync()
+
+    def require_place_in(self, agreement: Agreement) -> None:
+        """Refuse an agreement that this site cannot work under.
+
+        Raises:
+            RenkeiError: It does not have the site, or has it with another institution or key.
+        """
+        require_place(agreement, self.name, self._key.name, self._key.public)
+
     # ---- everybody learns ------------------------------------------------------------------------------------
 
     async def describe(self, team: str) -> Description:
         """See `SiteHandle.describe`."""
         available = {row.unit: Quantity(row.available, row.unit).value for row in self.books.rows.values()
                      if row.team == team}  # fmt: skip
-        offers = tuple(offer.describe(self._executor.slots) for offer in self._offers.values())
+        slots = self._executor.slots
+        offers = tuple(offer.describe(slots) for offer in self._offers.values() if not offer.is_for_users)
         return Description(self.name, self._key.name, self._key.public.text, offers, available)
+
+    def look(self, run: str) -> JobState | None:
+        """Return where the job of a run stands in its engine; None where the engine does not have it."""
+        return self._executor.look(run)
+
+    @property
+    def executor(self) -> str:
+        """The name of the engine that runs jobs."""
+        return self._executor.name
+
+    async def rename_job(self, run: str, by: str, name: str) -> None:
+        """Give a job that is known here another name, in the name of a user."""
+        self.ledger.append(JobRenamed(run, by, name))
+        await self.ledger.sync()
+
+    def check_soon(self) -> None:
+        """Have the engine asked whether it can run jobs, while the caller goes on."""
+        if self._tasks is not None and self._is_serving:
+            self._tasks.start_soon(self.check_backend)
+
+    async def check_backend(self) -> None:
+        """Ask the engine whether it can run jobs, and write down when the answer is another than the time before."""
+        try:
+            problems = tuple(await self._executor.check())
+        except Exception as error:  # noqa: BLE001 - an engine that fails at this must not take the site with it
+            problems = (f"It cannot be asked: {error}",)
+        if self.backend.is_up is (not problems):
+            return
+        self.ledger.append(BackendChanged(self._executor.name, not problems, problems))
+        await self.ledger.sync()
 
     async def find(self, runs: Sequence[str]) -> list[bytes | None]:
         """See `SiteHandle.find`."""
@@ -547,11 +662,19 @@ class Site:
         feed, key = _Feed(), (team, campaign)
         self._feeds[key].append(feed)
         try:
-            yield feed.reports()
+            yield feed
         finally:
             self._feeds[key].remove(feed)
             if not self._feeds[key]:
                 del self._feeds[key]
+
+    def datasets_of(self, run: str) -> tuple[Dataset, ...]:
+        """Return the datasets that a run left behind, as far as its end is durable; none of a run not known here."""
+        row = self.runs.rows.get(run)
+        if row is None or row.said >= self.ledger.durable_size:
+            return ()
+        body = read_record(self.ledger.read(row.said)).body
+        return body.datasets if isinstance(body, RunEnded) else ()
 
     def history(self, team: str, campaign: str, since: int) -> list[bytes]:
         """Return every durable record from number `since` on that tells where a run of a team's campaign stands."""
@@ -572,6 +695,10 @@ class Site:
         """See `SiteHandle.inclusion`."""
         return inclusion_proof(self.ledger.leaf_hashes(size), seq, size)
 
+    async def leaves(self, size: int) -> bytes:
+        """See `SiteHandle.leaves`."""
+        return await self._clock.blocking(lambda: b"".join(self.ledger.leaf_hashes(size)))
+
     def _publish(self, records: Sequence[Appended]) -> None:
         by_campaign: dict[tuple[str, str], list[bytes]] = {}
         for record in records:
@@ -590,7 +717,7 @@ class Site:
 
 
 class _Feed:
-    """Reports on their way to one follower."""
+    """Reports on their way to one follower. Waiting for the next ones may be given up and begun again."""
 
     def __init__(self) -> None:
         self._waiting: list[bytes] = []
@@ -600,13 +727,15 @@ class _Feed:
         self._waiting += raws
         self._wake.set()
 
-    async def reports(self) -> AsyncIterator[Reports]:
-        while True:
+    def __aiter__(self) -> "_Feed":
+        return self
+
+    async def __anext__(self) -> Reports:
+        while not self._waiting:
             await self._wake.wait()
             self._wake = anyio.Event()
-            waiting, self._waiting = self._waiting, []
-            if waiting:
-                yield waiting
+        waiting, self._waiting = self._waiting, []
+        return waiting
 
 
 def _useless(end: JobEnd, message: str) -> JobEnd:

@@ -43,10 +43,10 @@ def test_every_verb_is_there() -> None:
     nouns = {
         "campaign": "run resume list show report export stop",
         "run": "list show approve deny cancel",
-        "site": "list show",
+        "site": "list show check serve",
         "procedure": "list show",
         "dataset": "list fetch",
-        "agreement": "new check sign show",
+        "agreement": "new check sign show accede revoke",
         "ledger": "verify show prove check-proof",
     }
     expected = {(noun, verb) for noun, verbs in nouns.items() for verb in verbs.split()}

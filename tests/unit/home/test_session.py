@@ -71,9 +71,9 @@ class Place:
         self.executors: dict[str, FakeExecutor] = {}
         self.answer: Any = succeed
 
-        def opened(file: Any, agreement: Any, clock: Clock) -> Site:
+        def opened(file: Any, agreement: Any, clock: Clock, **more: Any) -> Site:
             executor = self.executors[file.site.name] = FakeExecutor(capacity=2, answer=lambda job: self.answer(job))
-            return open_site(file, agreement, clock, executor)
+            return open_site(file, agreement, clock, executor, **more)
 
         monkeypatch.setattr("renkei.home._session.open_site", opened)
 

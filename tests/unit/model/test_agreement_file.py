@@ -28,7 +28,8 @@ TEXT = """
 [agreement]
 name = "us-jp-genesis"
 title = "Genesis"
-version = 1
+version = 2
+previous = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 starts = 2026-06-04
 ends = 2031-06-03
 illustrative = true
@@ -81,7 +82,8 @@ reason = "Because."
 CHANGES = {
     "agreement.name": ('name = "us-jp-genesis"', 'name = "other"'),
     "agreement.title": ('"Genesis"', '"Exodus"'),
-    "agreement.version": ("version = 1", "version = 2"),
+    "agreement.version": ("version = 2", "version = 3"),
+    "agreement.previous": ("a" * 64, "b" * 64),
     "agreement.starts": ("2026-06-04", "2026-06-05"),
     "agreement.ends": ("2031-06-03", "2031-06-02"),
     "agreement.illustrative": ("illustrative = true", "illustrative = false"),
@@ -119,7 +121,7 @@ def terms(text: str) -> Agreement:
 def test_an_agreement_says_what_its_file_says() -> None:
     agreement = parse_agreement(TEXT)
     assert (agreement.name, agreement.title, agreement.version, agreement.illustrative) == (
-        "us-jp-genesis", "Genesis", 1, True,
+        "us-jp-genesis", "Genesis", 2, True,
     )  # fmt: skip
     assert agreement.parties == {"us": Party(name="United States", key="renkei1:us"), "jp": Party(name="Japan")}
     assert agreement.institutions["us-fusion-lab"].party == "us"
@@ -250,8 +252,8 @@ sites = ["Site"]
         "agreement.version: found '1', expected a whole number",
         "agreement.ends: found 2026-06-03, expected 2026-06-04 or a later day: the agreement cannot end before it"
         " starts",
-        "agreement.titel: found an unknown key, expected one of name, title, version, starts, ends, illustrative."
-        " Did you mean 'title'?",
+        "agreement.titel: found an unknown key, expected one of name, title, version, previous, starts, ends,"
+        " illustrative. Did you mean 'title'?",
         "parties.us.name: found '', expected a text that is not empty",
         "institutions.x.party: found 'uss', expected the name of a party in this file. Did you mean 'us'?",
         "institutions.x.key: found nothing, expected its public key; what it signs is checked with it",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from file_keys import changed, keys_of, mistakes_of
+from served_file import SERVED, SERVED_CHANGES
 
 from renkei.model.procedure import Output, ProcedureSpec
 from renkei.model.quantity import Quantity
@@ -66,6 +67,7 @@ CHANGES = {
     "site.agreement": ("agreement.toml", "other.toml"),
     "site.policy": ("policy.cedar", "other.cedar"),
     "site.data": ('data = "data"', 'data = "other"'),
+    "executor.kind": ('kind = "local"', 'kind = "slurm"'),
     "executor.workers": ("workers = 3", "workers = 4"),
     "executor.memory": ('memory = "2 GB"', 'memory = "2 GiB"'),
     "executor.time_limit": ("20 min", "21 min"),
@@ -104,8 +106,6 @@ CHANGES = {
     "allocations.quantity": ("40 node-hour", "41 node-hour"),
 }
 
-ONLY_ONE_VALUE = {"executor.kind"}
-
 
 def parse(text: str) -> SiteFile:
     return parse_site(text, folder=FOLDER)
@@ -120,8 +120,36 @@ def test_every_key_changes_the_site(old: str, new: str) -> None:
     assert parse(changed(TEXT, old, new)) != parse(TEXT)
 
 
+@pytest.mark.parametrize(("old", "new"), SERVED_CHANGES.values(), ids=SERVED_CHANGES)
+def test_every_key_of_a_served_site_changes_it(old: str, new: str) -> None:
+    assert parse(changed(SERVED, old, new)) != parse(SERVED)
+
+
 def test_every_key_is_among_those_that_are_changed() -> None:
-    assert set(CHANGES) | ONLY_ONE_VALUE == keys_of(SiteFile)
+    assert {*CHANGES, *SERVED_CHANGES} == keys_of(SiteFile)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mistake"),
+    [
+        ('certificate = "site.pem"\n', "", "serve.certificate_key: found 'site.pem.key', expected certificate and"),
+        ("8441", "65536", "serve.port: found 65536, expected a number of at most 65535"),
+        ("0" * 64, "secret", "tokens#1.sha256: found 'secret', expected the SHA-256 of the token, 64 hex digits"),
+        ('["ES256"]', '["HS256"]', "issuers#1.algorithms#1: found 'HS256', expected one of RS256, PS256, ES256"),
+        ("https://id2.example.org", "http://id2.example.org", "issuers#2.issuer: found 'http://id2.example.org'"),
+        ('kind = "iri"', 'kind = "slurm"', "executor.url: found 'https://iri.example.org', expected nothing"),
+        ('kind = "iri"', 'kind = "local"', "executor.queue: found 'regular', expected nothing"),
+    ],
+)
+def test_what_a_served_site_may_not_say(old: str, new: str, mistake: str) -> None:
+    assert any(found.startswith(mistake) for found in mistakes(changed(SERVED, old, new)))
+
+
+def test_without_tls_a_site_listens_on_loopback_only() -> None:
+    plain = SERVED.replace('certificate = "site.pem"\ncertificate_key = "site.pem.key"\n', "")
+    assert parse(plain).serve is not None
+    (mistake,) = mistakes(changed(plain, '"localhost"', '"0.0.0.0"'))
+    assert mistake.startswith("serve.certificate_key: found nothing, expected a certificate: without TLS")
 
 
 def test_paths_start_from_the_folder_of_the_file(tmp_path: Path) -> None:
@@ -169,6 +197,17 @@ def test_what_may_be_left_out_has_a_default() -> None:
         "time_limit_s": None,
         "memory_bytes": None,
         "exceeded": "failed",
+        "resources": {
+            "nodes": 1,
+            "processes": 1,
+            "cores": 1,
+            "gpus": 0,
+            "memory": None,
+            "exclusive": False,
+            "queue": None,
+            "account": None,
+            "reservation": None,
+        },
         "use": "mylab",
         "only": (),
     }
@@ -209,7 +248,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
 name = "a"
 key = 3
 [executor]
-kind = "slurm"
+kind = "slurn"
 workers = 0
 memory = "2 GX"
 time_limit = 60
@@ -259,7 +298,7 @@ quantity = "4 sample"
     assert mistakes(text) == [
         "site.institution: found nothing, expected the institution that runs it, as the agreement has it",
         "site.key: found 3, expected the path of a file or folder",
-        "executor.kind: found 'slurm', expected local",
+        "executor.kind: found 'slurn', expected one of local, slurm, pbs, pjm, flux, iri. Did you mean 'slurm'?",
         "executor.workers: found 0, expected a number of at least 1",
         "executor.memory: found '2 GX', expected a size such as '2 GB' or '512 MiB'",
         "executor.time_limit: found 60, expected a duration such as '90 s', '15 min' or '2 h'",

@@ -1,0 +1,1 @@
+"""The programs themselves; they start on their own and import nothing of renkei."""

@@ -1,0 +1,113 @@
+"""Sites served as processes of their own, and a campaign over them that survives every one being killed."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pair import Pair, pair
+
+from renkei.ledger import LedgerReader
+
+
+def renkei(folder: Path, *words: object) -> "subprocess.CompletedProcess[str]":
+    argv = [sys.executable, "-m", "renkei", *map(str, words)]
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+def ended_runs(two: Pair) -> Counter[str]:
+    """Return how often each run ended at either site."""
+    found: Counter[str] = Counter()
+    for name in ("east", "west"):
+        with LedgerReader(two.folder / f"data-{name}" / "ledger.db") as reader:
+            found.update(record.body.run for record in reader.records() if record.kind == "run.ended")
+    return found
+
+
+def require_sound(said: dict[str, Any], trials: int) -> None:
+    assert said["state"] == "exhausted"
+    assert (said["trials"]["total"], said["trials"]["observed"]) == (trials, trials)
+    assert [ledger["problems"] for ledger in said["ledgers"]] == [[]] * 3
+    assert {ledger["owner"] for ledger in said["ledgers"]} == {"campaign/joint", "site/east", "site/west"}
+    assert all(ledger["verified"] for ledger in said["ledgers"])
+
+
+def test_a_campaign_runs_over_served_sites_and_everybody_agrees(tmp_path: Path) -> None:
+    with pair(tmp_path) as two:
+        two.serve("east")
+        two.serve("west")
+        out, _ = two.campaign().communicate(timeout=60)
+        assert two.processes["campaign"].returncode == 0, (tmp_path / "campaign.err").read_text()
+        said = json.loads(out)
+        require_sound(said, 60)
+        assert {charge["site"]: charge["unit"] for charge in said["charges"]} == {"east": "run", "west": "run"}
+        listed = renkei(tmp_path, "run", "list", "--home", "east.toml", "--json")
+        runs = [json.loads(line) for line in listed.stdout.splitlines()]
+        assert {run["state"] for run in runs} == {"succeeded"}
+        assert [two.stop(name) for name in ("east", "west")] == [0, 0]
+        assert Counter(two.executions()) == ended_runs(two)
+        for name in ("east", "west"):
+            verified = renkei(tmp_path, "ledger", "verify", f"data-{name}/ledger.db")
+            assert verified.returncode == 0, verified.stdout
+
+
+def test_killed_sites_and_a_killed_campaign_cost_nothing_and_double_nothing(tmp_path: Path) -> None:
+    with pair(tmp_path, trials=150) as two:
+        two.serve("east")
+        two.serve("west")
+        two.campaign()
+        two.wait_for_executions(10)
+        two.kill("east")
+        two.wait_for_executions(25)
+        two.serve("east")
+        two.wait_for_executions(50)
+        two.kill("campaign")
+        two.kill("west")
+        two.serve("west")
+        two.campaign()
+        two.wait_for_executions(80)
+        two.kill("west")
+        two.kill("east")
+        two.serve("east")
+        two.serve("west")
+        out, _ = two.processes["campaign"].communicate(timeout=120)
+        assert two.processes["campaign"].returncode == 0, (tmp_path / "campaign.err").read_text()
+        require_sound(json.loads(out), 150)
+        assert max(Counter(two.executions()).values()) == 1, "no run was executed twice"
+        assert max(ended_runs(two).values()) == 1, "no run ended twice"
+
+
+def test_a_site_with_mistakes_is_not_served_and_all_of_them_are_told(tmp_path: Path) -> None:
+    with pair(tmp_path) as two:
+        text = (tmp_path / "east.toml").read_text()
+        (tmp_path / "broken.toml").write_text(text.replace("workers = 1", "workers = 0").replace('"1000 run"', '"9 x"'))
+        said = renkei(tmp_path, "site", "serve", "broken.toml")
+        assert (said.returncode, said.stdout) == (2, "")
+        assert "executor.workers" in said.stderr
+        assert "allocations#1.quantity" in said.stderr
+        (tmp_path / "open.toml").write_text(text.replace("[serve]", '[serve]\nhost = "0.0.0.0"'))
+        said = renkei(tmp_path, "site", "serve", "open.toml")
+        assert (said.returncode, "without TLS" in said.stderr) == (2, True)
+        two.serve("east")
+        said = renkei(tmp_path, "site", "serve", "east.toml")
+        assert said.returncode == 1
+        assert f"in use by process {two.processes['east'].pid}" in said.stderr
+
+
+def test_check_tells_what_is_wrong_before_anybody_else_does(tmp_path: Path) -> None:
+    with pair(tmp_path):
+        said = renkei(tmp_path, "site", "check", "east.toml", "--json")
+        assert (said.returncode, said.stderr) == (0, "")
+        findings = [json.loads(line) for line in said.stdout.splitlines()]
+        assert [finding["problem"] for finding in findings] == [""] * len(findings)
+        assert not (tmp_path / "data-east").exists(), "nothing is left behind"
+        (tmp_path / "keys/us-lab.key").chmod(0o644)
+        (tmp_path / "agreement.toml.sig").write_text("")
+        (tmp_path / "lab.py").write_text("import nothing_of_that_name")
+        said = renkei(tmp_path, "site", "check", "east.toml", "--json")
+        wrong = {f["check"]: f["problem"] for f in map(json.loads, said.stdout.splitlines()) if f["problem"]}
+        assert said.returncode == 1
+        assert wrong.keys() == {"key", "agreement", "procedures", "policy"}
+        assert "not in force" in wrong["agreement"]
