@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test test-all check bench docs clean
 
 demo: $(VENV)/.demo  ## Run three joint campaigns over embedded U.S. and Japanese sites
 	@$(BIN)/renkei demo
 
-test: $(VENV)/.dev check  ## Everything that must hold
-	$(BIN)/python -m pytest -q --cov=renkei --cov-report=term:skip-covered
+test: $(VENV)/.dev check  ## Everything that must hold, but for what needs minutes or a batch system
+	$(BIN)/python -m pytest -q -m "not slurm and not long" --cov=renkei --cov-report=term:skip-covered
+
+test-all: test  ## That too: Slurm is installed from Debian's packages where that may be done
+	./.ci/install-slurm
+	$(BIN)/python -m pytest -q -m "slurm or long"
 
 check: $(VENV)/.dev  ## The quick part: style, types, layers
 	$(BIN)/ruff format --check .
@@ -21,6 +25,8 @@ check: $(VENV)/.dev  ## The quick part: style, types, layers
 
 bench: $(VENV)/.bench  ## Trials a second, next to Parsl HTEX on this machine
 	$(BIN)/python benchmarks/noop.py
+	$(BIN)/python benchmarks/served.py
+	$(BIN)/python benchmarks/iri.py
 
 docs: $(VENV)/.dev  ## Write the reference pages that are generated from code
 	$(BIN)/python docs/generate.py

@@ -4,7 +4,7 @@ import anyio
 import pytest
 from batch_bench import CANCEL, POLL, SUBMIT, Bench, until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 async def test_a_job_runs_and_its_evidence_says_how_it_ended(bench: Bench) -> None:

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import ctypes
 import getpass
 import os
 import shutil
@@ -161,7 +162,7 @@ class Cluster:
             except (subprocess.TimeoutExpired, TimeoutError):
                 pass  # what is left of jobs ends with the nodes below
         for pid in self._steps():
-            _kill_group_of(pid)
+            _kill(pid)
         for process in [self.controller, *reversed(self._others)]:
             if process is not None and process.poll() is None:
                 process.terminate()
@@ -171,7 +172,7 @@ class Cluster:
                     process.kill()
                     process.wait(5)
         for pid in self._steps():
-            _kill_group_of(pid)
+            _kill(pid)
         self.controller = None
         self._others.clear()
 
@@ -200,6 +201,7 @@ class Cluster:
                 stderr=out,
                 env=os.environ | self.environment,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
 
     def _wait(self, is_so: "object", otherwise: str, limit_s: float = START_S) -> None:
@@ -223,7 +225,12 @@ def _free_ports(n: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _kill_group_of(pid: int) -> None:
+def _end_with_parent() -> None:
+    """Have the kernel end this process when the tests end, however they end."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -216,7 +216,9 @@ def document(site: str, url: str, version: str) -> dict[str, Any]:
                 parameters=(
                     _query("team", "The team."),
                     _query("campaign", "The campaign."),
-                    _query("cursor", "The first record that is wanted.", "integer", required=False),
+                    _query(
+                        "cursor", "The first record that is wanted; left out, from now on.", "integer", required=False
+                    ),
                 ),
             )
         },
@@ -288,7 +290,11 @@ def page(described: dict[str, Any]) -> str:
         for verb, operation in verbs.items():
             parts.append(f'<h2><span class="verb">{verb.upper()}</span> <code>{html.escape(path)}</code></h2>')
             needs = " Needs a pass." if operation["security"] else ""
-            parts.append(f"<p>{html.escape(operation['summary'])}{needs}</p>")
+            takes = ""
+            if (body := operation.get("requestBody")) is not None:
+                schema = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                takes = f" Takes: {html.escape(body['description'].rstrip('.'))} (<code>{schema}</code>)."
+            parts.append(f"<p>{html.escape(operation['summary'])}{takes}{needs}</p>")
             rows = "".join(
                 f"<tr><td><code>{p['name']}</code></td><td>{p['in']}{'' if p['required'] else ', optional'}</td>"
                 f"<td>{html.escape(p['description'])}</td></tr>"

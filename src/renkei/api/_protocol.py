@@ -9,7 +9,7 @@ import binascii
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
@@ -61,6 +61,7 @@ class Protocol:
     def __init__(self, context: Context) -> None:
         self._site, self._clock = context.site, context.clock
         self._body_bytes = context.file.serve.body_bytes if context.file.serve else 8_000_000
+        self._url = (context.file.serve.url or "").rstrip("/") if context.file.serve else ""
         self._passes: dict[bytes, tuple[str, float]] = {}  # institution and when it was checked, by digest
         self._n_streams: dict[str, int] = {}
 
@@ -126,10 +127,15 @@ class Protocol:
         """Stream records about the runs of a campaign as server-sent events, from a cursor on."""
         institution = await self._institution(request)
         team, campaign = _text(request, "team"), _text(request, "campaign")
-        if not self._site.agreement.may_sign_for(institution, team):
+        if not self._may_follow(institution, team):
             raise Denied(f"'{institution}' is not an institution of team '{team}'.")
         last = request.headers.get("last-event-id")
-        since = _number(last, "Last-Event-ID") + 1 if last is not None else _query_number(request, "cursor")
+        if last is not None:
+            since = _number(last, "Last-Event-ID") + 1
+        elif "cursor" in request.query_params:
+            since = _query_number(request, "cursor")
+        else:
+            since = self._site.ledger.durable_size  # from now on
         n = self._n_streams.get(institution, 0)
         if n >= STREAMS_MAX:
             raise HttpError(
@@ -152,11 +158,18 @@ class Protocol:
                         with anyio.move_on_after(HEARTBEAT_S):
                             new = await waiting.__anext__()
                         fresh = [raw for raw in new or () if read_record(raw).seq >= said]
+                        if not self._may_follow(institution, team):
+                            return
                         yield _events(fresh) if fresh else b": alive\n\n"
             finally:
                 self._n_streams[institution] -= 1
 
         return StreamingResponse(stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    def _may_follow(self, institution: str, team: str) -> bool:
+        agreement = self._site.agreement
+        is_revoked = bool(self._site.revocations.against(institution, agreement))
+        return not is_revoked and agreement.may_sign_for(institution, team)
 
     async def files(self, request: Request) -> Response:
         """List the files of a run: its datasets, with digest and size."""
@@ -219,11 +232,16 @@ class Protocol:
 
     async def openapi(self, request: Request) -> Response:
         """Send the OpenAPI document of this protocol."""
-        return _json(document(self._site.name, str(request.base_url).rstrip("/"), renkei.__version__))
+        return _json(self._document(request))
 
     async def docs(self, request: Request) -> Response:
         """Send that document as a page for people."""
-        return HTMLResponse(page(document(self._site.name, str(request.base_url).rstrip("/"), renkei.__version__)))
+        return HTMLResponse(page(self._document(request)))
+
+    def _document(self, request: Request) -> dict[str, Any]:
+        return document(
+            self._site.name, self._url or f"{request.url.scheme}://{request.url.netloc}", renkei.__version__
+        )
 
     # ---- who asks, and what ----------------------------------------------------------------------------------
 
@@ -238,6 +256,7 @@ class Protocol:
         if (known := self._passes.get(digest)) is not None and now - known[1] < FRESH_S / 2:
             institution = known[0]
             if institution in self._site.agreement.institutions:
+                self._site.revocations.require_standing(institution, self._site.agreement)
                 return institution
         try:
             envelope = _decoded(base64.b64decode(text, validate=True), Envelope)

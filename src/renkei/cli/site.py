@@ -1,6 +1,7 @@
 """`renkei site`: list, show, check, serve."""
 
 import dataclasses
+import logging
 import re
 import sys
 from collections import Counter
@@ -177,6 +178,9 @@ def serve_site(file: FileArgument) -> None:
     and is found again at the next start.
     """
     from renkei.home._serving import serve_site as serve
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
     def ready(url: str) -> None:
         say(f"ready {url}")

@@ -192,12 +192,15 @@ class Slurm:
         raise last
 
     async def cancel(self, jobs: Sequence[Seen]) -> None:
-        """See `Scheduler.cancel`. Slurm compares the name with the number, which it may have given away."""
-        by_name: dict[str, list[str]] = {}
-        for job in jobs:
-            by_name.setdefault(job.name, []).append(job.number)
-        for name, numbers in by_name.items():
-            said = await run_tool(self._clock, ["scancel", f"--name={name}", *numbers])
+        """See `Scheduler.cancel`. Slurm compares the number, which it may have given away, with the name.
+
+        It does not do so for one member of an array: with a name, it would end all that are queued.
+        """
+        members = [job.number for job in jobs if job.index is not None]
+        asked = [members] if members else []
+        asked += [[f"--name={job.name}", job.number] for job in jobs if job.index is None]
+        for words in asked:
+            said = await run_tool(self._clock, ["scancel", *words])
             if said.code and _UNSURE.search(said.err):
                 raise ExecutorError(f"scancel: {said.last_words}.")
 

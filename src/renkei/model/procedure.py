@@ -90,8 +90,10 @@ class ProcedureSpec:
 
     def problems(self, point: Mapping[str, Value]) -> list[str]:
         """Return everything wrong with `point`, which `complete` has filled."""
-        if not self.texts and len(point) == len(self.parameters) and not any(
-            p.name not in point or p.problem(point[p.name]) for p in self.parameters
+        if (
+            not self.texts
+            and len(point) == len(self.parameters)
+            and not any(p.name not in point or p.problem(point[p.name]) for p in self.parameters)
         ):
             return []  # by far the usual case
         found = [f"{name}: expected text" for name in self.texts if not isinstance(point.get(name), str)]

@@ -386,6 +386,20 @@ class ExecutorContract:
         assert end.outcome == "cancelled"
         assert late.run not in lab.marks()
 
+    async def test_one_queued_job_of_a_batch_is_cancelled_and_the_others_go_on(self, lab: ExecutorLab) -> None:
+        if not lab.capacity:
+            return
+        async with lab.at_work() as work:
+            jobs = [lab.job("sleep", 4.0) for _ in range(lab.capacity + 3)]
+            await work.executor.submit(jobs)
+            for job in jobs[: lab.capacity]:
+                await work.until(job, "active")
+            await work.executor.cancel(jobs[-2].run)
+            ends = await work.ends_of(*jobs)
+        outcomes = ["succeeded"] * len(jobs)
+        outcomes[-2] = "cancelled"
+        assert [end.outcome for end in ends] == outcomes
+
     async def test_a_job_cancelled_at_once_ends_once(self, lab: ExecutorLab) -> None:
         async with lab.at_work() as work:
             jobs = [lab.job("sleep", 20.0) for _ in range(2)]

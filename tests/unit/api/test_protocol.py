@@ -14,6 +14,7 @@ from served_site import served
 
 from fakes import FakeExecutor, batch, cancellation, key_of, kinds, records, request, settled, site, succeed, until
 from hand_clock import HandClock
+from renkei.api import _protocol
 from renkei.api._protocol import Protocol
 from renkei.errors import AgreementError, Denied, RemoteError, Unreachable
 from renkei.federation import Reports
@@ -22,6 +23,7 @@ from renkei.ids import IdMint
 from renkei.ledger.merkle import leaf_hash, verify_inclusion
 from renkei.model.records import read_record
 from renkei.trust.note import parse_checkpoint
+from renkei.trust.revocation import read_notices, revoke
 
 pytestmark = pytest.mark.anyio
 
@@ -206,6 +208,27 @@ async def test_a_hostile_body_is_refused_with_a_reason(
         else:
             assert answer.status_code == 413
         assert (await there.handle().describe("fusion")).site == "us-site", "the site stays up"
+
+
+async def test_a_revoked_institution_reads_no_more_and_its_streams_end(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_protocol, "HEARTBEAT_S", 0.05)
+    query = {"team": "fusion", "campaign": "search", "cursor": "0"}
+    async with site(tmp_path, clock, FakeExecutor()).opened() as here, served(here, clock, tmp_path) as there:
+        url, headers = f"{there.url}/renkei/v1", there.authorization("jp-lab")
+        assert (await there.client.get(f"{url}/ledger/checkpoint", headers=headers)).status_code == 200
+        async with there.client.stream("GET", f"{url}/events", params=query, headers=headers) as answer:
+            lines = answer.aiter_lines()
+            assert await anext(lines)
+            revoke(key_of("us"), here.agreement, tmp_path / "a.toml", clock.now(), "stolen", institution="jp-lab")
+            (given,), _ = read_notices(here.agreement, tmp_path / "a.toml")
+            await here.take_notice(given)
+            with anyio.fail_after(5):
+                async for _ in lines:
+                    pass
+        refused = await there.client.get(f"{url}/ledger/checkpoint", headers=headers)
+        assert (refused.status_code, "stolen" in refused.json()["detail"]) == (403, True)
 
 
 async def test_a_site_with_another_key_is_not_the_one_of_the_agreement(tmp_path: Path, clock: HandClock) -> None:

@@ -148,10 +148,13 @@ async def test_accounts_are_read_from_slurmdbd_or_from_what_the_controller_write
     assert ["--completion" in argv for argv in recorded.asked] == [False, True, True]
 
 
-async def test_a_job_is_cancelled_by_name_and_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = Recorded(monkeypatch, Said(0, "", ""), Said(1, "", "scancel: error: Unable to contact slurm controller"))
+async def test_a_job_is_cancelled_by_name_and_number_and_a_member_of_an_array_by_its_number_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = Said(1, "", "scancel: error: Unable to contact slurm controller")
+    recorded = Recorded(monkeypatch, Said(0, "", ""), Said(1, "", "scancel: error: Invalid job id"), gone)
     scheduler = Slurm(HandClock())
-    await scheduler.cancel([Seen(RUN, "1_0", "RUNNING", 0), Seen(RUN, "1_1", "RUNNING", 1)])
-    assert recorded.asked == [["scancel", f"--name={RUN}", "1_0", "1_1"]]
+    await scheduler.cancel([Seen(RUN, "1_0", "RUNNING", 0), Seen(RUN, "1_1", "PENDING", 1), Seen(RUN, "7", "RUNNING")])
+    assert recorded.asked == [["scancel", "1_0", "1_1"], ["scancel", f"--name={RUN}", "7"]]
     with pytest.raises(ExecutorError):
         await scheduler.cancel([Seen(RUN, "1_0", "RUNNING", 0)])

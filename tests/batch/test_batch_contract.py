@@ -5,7 +5,7 @@ from batch_bench import Bench
 
 from renkei.testing.executors import ExecutorContract, ExecutorLab
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 class TestBatchSystems(ExecutorContract):
