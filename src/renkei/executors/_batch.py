@@ -561,7 +561,7 @@ class BatchExecutor:
             seen = found.get((tracked.name, tracked.index))
             if seen is not None and self._meaning(seen).state == "ended":
                 await self._take_one(tracked, seen)
-            elif now - (tracked.missing_since or now) >= self._grace_s:
+            elif now - (tracked.missing_since or now) >= (self._settle_s if tracked.is_told else self._grace_s):
                 await self._give_up(tracked)
             elif tracked.phase == "unsure" and tracked.n_submits < MAX_SUBMITS and not tracked.is_unwanted:
                 self._repeat(tracked, now)
@@ -709,6 +709,11 @@ class _Tracked:
         self.over_since: float | None = None
         self.odd_since: float | None = None
         self.is_unwanted = False
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the batch system was told to end it."""
+        return self.unwanted_at > float("-inf")
 
 
 class _Group:

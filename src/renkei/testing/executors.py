@@ -387,6 +387,7 @@ class ExecutorContract:
         assert late.run not in lab.marks()
 
     async def test_one_queued_job_of_a_batch_is_cancelled_and_the_others_go_on(self, lab: ExecutorLab) -> None:
+        """A system that shows nothing of a member that never began may take a while over it."""
         if not lab.capacity:
             return
         async with lab.at_work() as work:
