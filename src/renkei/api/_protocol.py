@@ -147,7 +147,7 @@ class Protocol:
             try:
                 async with self._site.follow(team, campaign) as reports:
                     said = since
-                    old = self._site.history(team, campaign, since)
+                    old = await self._clock.blocking(lambda: self._site.history(team, campaign, since))
                     yield b"retry: 1000\n\n"
                     if old:
                         said = read_record(old[-1]).seq + 1

@@ -407,8 +407,9 @@ def read_record(raw: bytes | msgspec.Raw) -> Record:
         msgspec.DecodeError: These bytes are no record, or its body is not what its kind says.
     """
     global _last
-    if raw is _last[0]:
-        return _last[1]
+    last = _last  # once: another thread may put its own there meanwhile
+    if raw is last[0]:
+        return last[1]
     header = _read_header(raw)
     record = Record(header.seq, header.at, header.kind, _readers.get(header.kind, _read_plain)(header.body), bytes(raw))
     _last = raw, record

@@ -677,7 +677,10 @@ class Site:
         return body.datasets if isinstance(body, RunEnded) else ()
 
     def history(self, team: str, campaign: str, since: int) -> list[bytes]:
-        """Return every durable record from number `since` on that tells where a run of a team's campaign stands."""
+        """Return every durable record from number `since` on that tells where a run of a team's campaign stands.
+
+        It reads the ledger from there to its end, so call it from a thread.
+        """
         found: list[bytes] = []
         for raw in self.ledger.read_from(since):
             record = read_record(raw)

@@ -49,6 +49,18 @@ def test_the_root_is_the_one_that_the_rfc_defines(records: list[bytes]) -> None:
     assert root_of(leaves) == defined_root(leaves)
 
 
+@given(st.lists(st.integers(0, 40), max_size=6))
+def test_many_leaves_at_once_make_the_tree_that_they_make_one_by_one(counts: list[int]) -> None:
+    tree, again, n = Tree(), Tree(), 0
+    for count in counts:
+        leaves = [leaf_hash(str(n + i).encode()) for i in range(count)]
+        n += count
+        tree.extend(leaves)
+        for leaf in leaves:
+            again.append(leaf)
+        assert (tree.size, tree.hashes, tree.root()) == (n, again.hashes, again.root())
+
+
 @given(sizes, sizes)
 def test_a_restored_tree_goes_on_as_if_nothing_had_happened(first: int, more: int) -> None:
     tree = Tree()

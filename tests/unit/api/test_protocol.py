@@ -1,5 +1,7 @@
 """The renkei protocol: a site elsewhere is asked as one in process is, and takes nothing from whom it should not."""
 
+import base64
+import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,15 +14,29 @@ import pytest
 from anyio.abc import ByteStream, SocketAttribute
 from served_site import served
 
-from fakes import FakeExecutor, batch, cancellation, key_of, kinds, records, request, settled, site, succeed, until
+from fakes import (
+    FakeExecutor,
+    RunningClock,
+    batch,
+    cancellation,
+    key_of,
+    kinds,
+    records,
+    request,
+    settled,
+    site,
+    succeed,
+    until,
+)
 from hand_clock import HandClock
 from renkei.api import _protocol
 from renkei.api._protocol import Protocol
 from renkei.errors import AgreementError, Denied, RemoteError, Unreachable
+from renkei.executors import JobEnd
 from renkei.federation import Reports
-from renkei.federation.http import HttpSite
+from renkei.federation.http import PASS_S, HttpSite
 from renkei.ids import IdMint
-from renkei.ledger.merkle import leaf_hash, verify_inclusion
+from renkei.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from renkei.model.records import read_record
 from renkei.trust.note import parse_checkpoint
 from renkei.trust.revocation import read_notices, revoke
@@ -340,3 +356,106 @@ class _Relay:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(pump, near, far)
                     tasks.start_soon(pump, far, near)
+
+
+async def test_the_files_of_a_run_are_listed_and_sent_to_its_team(tmp_path: Path, clock: HandClock) -> None:
+    made = tmp_path / "field.h5"
+    made.write_bytes(b"\x00field" * 1000)
+    executor, asked = FakeExecutor(), request()
+    async with site(tmp_path, clock, executor).opened() as here, served(here, clock, tmp_path) as there:
+        url, mine = f"{there.url}/renkei/v1/runs/{asked.run}", there.authorization()
+        await here.submit(batch(here, asked))
+        assert (await there.client.get(f"{url}/files", headers=mine)).json() == []
+        executor._end(JobEnd(asked.run, "succeeded", 1.0, {"value": 1.0}, {"field": str(made)}))
+        await until(lambda: not here.runs.live)
+        await here.ledger.sync()
+        (listed,) = (await there.client.get(f"{url}/files", headers=mine)).json()
+        digest = hashlib.sha256(made.read_bytes()).hexdigest()
+        assert listed == {"name": "field", "digest": digest, "size_bytes": 6000}
+        sent = await there.client.get(f"{url}/files/field", headers=mine)
+        assert (sent.content, sent.headers["etag"]) == (made.read_bytes(), f'"{digest}"')
+        assert (await there.client.get(f"{url}/files/other", headers=mine)).status_code == 404
+        assert (await there.client.get(f"{url}/files", headers=there.authorization("outsider"))).status_code == 404
+        last = await there.client.get(url, headers=mine)
+        assert read_record(last.content).kind == "run.ended"
+
+
+async def test_a_checkpoint_is_proved_to_go_on_from_an_earlier_one(tmp_path: Path, clock: HandClock) -> None:
+    async with site(tmp_path, clock, FakeExecutor()).opened() as here, served(here, clock, tmp_path) as there:
+        handle, mine = there.handle(), there.authorization()
+        old = parse_checkpoint(await handle.checkpoint())
+        await handle.submit(batch(here, request(), request()))
+        new = parse_checkpoint(await handle.checkpoint())
+        assert new.size > old.size
+        url = f"{there.url}/renkei/v1/ledger"
+        query = {"old": str(old.size), "new": str(new.size)}
+        answer = await there.client.get(f"{url}/consistency", params=query, headers=mine)
+        proof = [base64.b64decode(node) for node in answer.json()]
+        assert verify_consistency(old.size, old.root, new.size, new.root, proof)
+        for path in (
+            f"/consistency?old={new.size}&new={old.size}",
+            f"/consistency?old=0&new={new.size + 1}",
+            f"/inclusion?seq={new.size}&size={new.size}",
+            "/inclusion?seq=-1&size=1",
+            "/leaves?size=1e3",
+            "/leaves",
+        ):
+            wrong = await there.client.get(url + path, headers=mine)
+            assert (wrong.status_code, wrong.json()["code"]) == (400, "usage"), path
+
+
+async def test_without_a_cursor_a_stream_begins_now(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_protocol, "HEARTBEAT_S", 0.05)
+    executor, old, new = FakeExecutor(answer=succeed), request(), request()
+    async with site(tmp_path, clock, executor).opened() as here, served(here, clock, tmp_path) as there:
+        await here.submit(batch(here, old))
+        await until(lambda: not here.runs.live)
+        url, query = f"{there.url}/renkei/v1/events", {"team": "fusion", "campaign": "search"}
+        async with there.client.stream("GET", url, params=query, headers=there.authorization()) as answer:
+            lines = answer.aiter_lines()
+            while await anext(lines) != ": alive":
+                pass
+            await here.submit(batch(here, new))
+            with anyio.fail_after(5):
+                async for line in lines:
+                    if line.startswith("data: "):
+                        break
+        assert read_record(line.removeprefix("data: ").encode()).body.run == new.run
+
+
+async def test_a_pass_is_shown_again_until_it_grows_old(clock: HandClock) -> None:
+    shown: list[str] = []
+
+    def answer(asked: httpx.Request) -> httpx.Response:
+        shown.append(asked.headers["authorization"])
+        return httpx.Response(200, content=b"[null]")
+
+    key = key_of("us-lab")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        handle = HttpSite("us-site", "http://there", key, key.public.text, clock, client)
+        for later_s in (0.0, PASS_S / 2, PASS_S):
+            clock.time += later_s
+            await handle.find([IdMint(clock).new()])
+    assert shown[0] == shown[1] != shown[2]
+
+
+async def test_a_question_is_put_again_and_many_runs_are_asked_in_parts(clock: HandClock) -> None:
+    asked: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        runs = json.loads(request.content)["runs"]
+        asked.append(len(runs))
+        return httpx.Response(503 if len(asked) == 1 else 200, content=json.dumps([None] * len(runs)))
+
+    key = key_of("us-lab")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        handle = HttpSite("us-site", "http://there", key, key.public.text, RunningClock(), client)
+        assert await handle.find(["x"] * 12_000) == [None] * 12_000
+        assert asked == [5000, 5000, 5000, 2000]
+        wrong = httpx.MockTransport(lambda _: httpx.Response(200, content=b"[null]"))
+        handle._client = httpx.AsyncClient(transport=wrong)
+        with pytest.raises(Unreachable, match="answered about 1 of 2"):
+            await handle.find(["x", "y"])
+        await handle._client.aclose()
