@@ -9,7 +9,9 @@ from typing import Any
 
 from pair import Pair, pair
 
+from renkei.home import Home
 from renkei.ledger import LedgerReader
+from renkei.report import summarize
 
 
 def renkei(folder: Path, *words: object) -> "subprocess.CompletedProcess[str]":
@@ -34,6 +36,36 @@ def require_sound(said: dict[str, Any], trials: int) -> None:
     assert all(ledger["verified"] for ledger in said["ledgers"])
 
 
+def require_that_a_changed_witness_is_found(two: Pair) -> None:
+    """Change what the campaign kept of a site's leaf hashes: every change is a problem of the audit."""
+    witness = two.home / "campaigns" / "joint" / "witness" / "east.leaves"
+    whole = witness.read_bytes()
+    size = len(whole) // 32
+    with LedgerReader(two.home / "campaigns" / "joint" / "ledger.db") as reader:
+        told = [r.body.record for r in reader.records() if r.kind == "run.reported" and r.body.site == "east"]
+    seq = json.loads(bytes(told[0]))["seq"]
+
+    def problems() -> str:
+        ledgers = {each["owner"]: each for each in summarize(Home(two.home), "joint")["ledgers"]}
+        assert not (ledgers["site/east"]["verified"] and ledgers["campaign/joint"]["verified"])
+        return " ".join(ledgers["site/east"]["problems"] + ledgers["campaign/joint"]["problems"])
+
+    changed = bytearray(whole)
+    changed[32 * seq] ^= 1
+    witness.write_bytes(changed)
+    assert f"is not what site/east has as its record {seq}" in problems()
+    assert f"the first {size} records there have another root" in problems()
+    witness.write_bytes(whole[:-32])
+    assert f"it covers {size} records, which could not be read" in problems()
+    witness.write_bytes(whole + b"\0" * 32)
+    assert "no signed checkpoint covers its last 1 records" in problems()
+    witness.write_bytes(whole + b"\0")
+    assert "is not a row of hashes" in problems()
+    witness.unlink()
+    assert "could not be compared: no ledger to read" in problems()
+    witness.write_bytes(whole)
+
+
 def test_a_campaign_runs_over_served_sites_and_everybody_agrees(tmp_path: Path) -> None:
     with pair(tmp_path) as two:
         two.serve("east")
@@ -42,6 +74,7 @@ def test_a_campaign_runs_over_served_sites_and_everybody_agrees(tmp_path: Path) 
         assert two.processes["campaign"].returncode == 0, (tmp_path / "campaign.err").read_text()
         said = json.loads(out)
         require_sound(said, 60)
+        require_that_a_changed_witness_is_found(two)
         assert {charge["site"]: charge["unit"] for charge in said["charges"]} == {"east": "run", "west": "run"}
         listed = renkei(tmp_path, "run", "list", "--home", "east.toml", "--json")
         runs = [json.loads(line) for line in listed.stdout.splitlines()]
@@ -51,6 +84,19 @@ def test_a_campaign_runs_over_served_sites_and_everybody_agrees(tmp_path: Path) 
         for name in ("east", "west"):
             verified = renkei(tmp_path, "ledger", "verify", f"data-{name}/ledger.db")
             assert verified.returncode == 0, verified.stdout
+
+
+def test_a_site_that_does_not_answer_is_gone_without_and_none_at_all_is_an_error(tmp_path: Path) -> None:
+    with pair(tmp_path, trials=12) as two:
+        out, _ = two.campaign().communicate(timeout=60)
+        assert (two.processes["campaign"].returncode, out) == (4, "")
+        assert "gives no answer" in (tmp_path / "campaign.err").read_text()
+        assert not (two.home / "campaigns" / "joint" / "campaign.toml").exists(), "nothing was begun"
+        two.serve("east")
+        out, _ = two.campaign().communicate(timeout=60)
+        assert two.processes["campaign"].returncode == 0
+        assert "Going on without a site: Site 'west'" in (tmp_path / "campaign.err").read_text()
+        assert {charge["site"] for charge in json.loads(out)["charges"]} == {"east"}
 
 
 def test_killed_sites_and_a_killed_campaign_cost_nothing_and_double_nothing(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import pytest
 from fakes import (
     FakeExecutor,
     HeldClock,
+    RunningClock,
     Wire,
     balance,
     campaign_file,
+    federation,
     kinds,
     open_campaign,
     records,
@@ -22,7 +24,7 @@ from fakes import (
     until,
 )
 from hand_clock import HandClock
-from renkei.errors import Unreachable
+from renkei.errors import Denied, RemoteError, RenkeiError, Unreachable
 from renkei.executors import JobEnd
 from renkei.ledger import LedgerReader
 from renkei.model.rule import Rule
@@ -33,13 +35,13 @@ pytestmark = pytest.mark.anyio
 class Cut:
     """Cuts a line at the first `n` calls of a method."""
 
-    def __init__(self, method: str, n: int = 1) -> None:
-        self.method, self.n_left = method, n
+    def __init__(self, method: str, n: int = 1, error: type[RenkeiError] = Unreachable) -> None:
+        self.method, self.n_left, self.error = method, n, error
 
     def __call__(self, method: str) -> None:
         if method == self.method and self.n_left:
             self.n_left -= 1
-            raise Unreachable("The line is down.")
+            raise self.error("The line is down.")
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
@@ -186,4 +188,44 @@ async def test_a_parked_run_that_is_found_again_is_written_down_once(tmp_path: P
             assert campaign.runs.rows[run].state == "accepted"
             await executor.end(JobEnd(run, "succeeded", 1.0, {"value": 1.0}))
         assert kinds(campaign).count("run.reported") == 3
+        await campaign.ledger.close()
+
+
+@pytest.mark.parametrize("error", [RemoteError, Denied])
+async def test_a_site_that_refuses_the_batch_as_a_whole_gets_no_more_and_the_other_does_the_work(
+    error: type[RenkeiError], tmp_path: Path, clock: HandClock
+) -> None:
+    us, jp = FakeExecutor(answer=succeed), FakeExecutor(answer=succeed)
+    async with federation(tmp_path, clock, us, jp) as (first, second):
+        wires = Wire(first), Wire(second)
+        wires[0].before = Cut("submit", 99, error)
+        campaign = open_campaign(campaign_file("trials = 6"), tmp_path, clock)
+        runner = await runner_over(campaign, *wires)
+        with anyio.fail_after(10):
+            assert (await runner.run())[0] == "exhausted"
+        assert {t.state for t in campaign.trials.rows.values()} == {"observed"}
+        assert (us.taken, len(jp.taken)) == ([], 6)
+        assert wires[0].calls.count("submit") == 1
+        withdrawn = records(campaign, "run.withdrawn")
+        assert {r.body.why for r in withdrawn} == {"The line is down."}
+        assert len(withdrawn) >= 1
+        await campaign.ledger.close()
+
+
+@pytest.mark.parametrize("error", [RemoteError, Denied])
+async def test_a_site_that_does_not_want_to_be_asked_leaves_the_outcome_unknown(
+    error: type[RenkeiError], tmp_path: Path
+) -> None:
+    clock, executor = RunningClock(), FakeExecutor(answer=succeed)
+    async with site(tmp_path, clock, executor).opened() as here:
+        wire = Wire(here)
+        cuts = [Cut("submit", 1), Cut("find", 2, error)]
+        setattr(wire, "before", lambda called: [cut(called) for cut in cuts])  # noqa: B010
+        campaign = open_campaign(campaign_file("trials = 3"), tmp_path, clock)
+        runner = await runner_over(campaign, wire)
+        with anyio.fail_after(10):
+            assert (await runner.run())[0] == "exhausted"
+        assert {t.state for t in campaign.trials.rows.values()} == {"observed"}
+        assert len(executor.taken) == len(set(executor.taken)) == 3
+        assert wire.calls.count("find") >= 3
         await campaign.ledger.close()
