@@ -404,6 +404,16 @@ async def test_a_checkpoint_is_proved_to_go_on_from_an_earlier_one(tmp_path: Pat
             assert (wrong.status_code, wrong.json()["code"]) == (400, "usage"), path
 
 
+async def test_a_question_about_too_many_runs_is_refused(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_protocol, "FIND_MAX", 2)
+    async with site(tmp_path, clock, FakeExecutor()).opened() as here, served(here, clock, tmp_path) as there:
+        assert await there.handle().find(["x", "y"]) == [None, None]
+        with pytest.raises(RemoteError, match="3 runs are too many"):
+            await there.handle().find(["x", "y", "z"])
+
+
 async def test_without_a_cursor_a_stream_begins_now(
     tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
