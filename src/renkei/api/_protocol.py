@@ -22,6 +22,7 @@ from renkei.api._context import Context
 from renkei.api._document import document, page
 from renkei.api._problems import HttpError, problem
 from renkei.errors import Denied, RenkeiError, UsageError
+from renkei.federation import Pass
 from renkei.ledger.merkle import consistency_proof
 from renkei.model.records import read_record
 from renkei.site import RunRow
@@ -62,7 +63,7 @@ class Protocol:
         self._site, self._clock = context.site, context.clock
         self._body_bytes = context.file.serve.body_bytes if context.file.serve else 8_000_000
         self._url = (context.file.serve.url or "").rstrip("/") if context.file.serve else ""
-        self._passes: dict[bytes, tuple[str, float]] = {}  # institution and when it was checked, by digest
+        self._passes: dict[bytes, Pass] = {}  # those that were found right, by digest
         self._n_streams: dict[str, int] = {}
 
     def routes(self) -> list[Route]:
@@ -252,23 +253,25 @@ class Protocol:
             raise HttpError(
                 401, "no-pass", "This needs a pass.", "Send it as Authorization: Renkei BASE64; see /renkei/v1/docs."
             )
-        digest, now = hashlib.sha256(text.encode()).digest(), self._clock.now()
-        if (known := self._passes.get(digest)) is not None and now - known[1] < FRESH_S / 2:
-            institution = known[0]
-            if institution in self._site.agreement.institutions:
-                self._site.revocations.require_standing(institution, self._site.agreement)
-                return institution
+        agreement = self._site.agreement
+        digest = hashlib.sha256(
+            f"{agreement.digest} {text}".encode()
+        ).digest()  # under another one it is looked at anew
+        known = self._passes.get(digest)
+        if known is not None and abs(self._clock.now() - known.issued_at) <= FRESH_S:
+            self._site.revocations.require_standing(known.institution, agreement)
+            return known.institution
         try:
             envelope = _decoded(base64.b64decode(text, validate=True), Envelope)
         except (binascii.Error, ValueError) as error:
             raise HttpError(
                 401, "no-pass", "The pass is not readable.", "It is the base64 of an envelope in JSON."
             ) from error
-        institution = await self._site.admit(envelope)
+        shown = await self._site.admit(envelope)
         if len(self._passes) >= PASSES_MAX:
             self._passes.clear()
-        self._passes[digest] = institution, now
-        return institution
+        self._passes[digest] = shown
+        return shown.institution
 
     def _may(self, institution: str, row: RunRow) -> bool:
         return self._site.agreement.may_sign_for(institution, row.team)

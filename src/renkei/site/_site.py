@@ -334,13 +334,14 @@ class Site:
             del self._batches[oldest]
         return False
 
-    async def admit(self, envelope: Envelope) -> str:
-        """Return the institution that shows a pass.
+    async def admit(self, envelope: Envelope) -> Pass:
+        """Return the pass in an envelope; it is good for `FRESH_S` from when it was issued.
 
         Raises:
             AgreementError: The pass is forged, stale, for somebody else, or its signer is no member.
         """
-        return (await self._open(envelope, PASS)).institution
+        shown: Pass = await self._open(envelope, PASS)  # type: ignore[assignment]
+        return shown
 
     # ---- it runs ---------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -38,6 +38,7 @@ from renkei.federation.http import PASS_S, HttpSite
 from renkei.ids import IdMint
 from renkei.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from renkei.model.records import read_record
+from renkei.site._site import FRESH_S
 from renkei.trust.note import parse_checkpoint
 from renkei.trust.revocation import read_notices, revoke
 
@@ -282,6 +283,7 @@ async def test_no_answer_means_unknown_and_a_silent_site_is_left_alone(clock: Ha
     [
         (500, b"", Unreachable),
         (503, b"{}", Unreachable),
+        (429, json.dumps({"detail": "later"}).encode(), Unreachable),
         (403, json.dumps({"code": "denied", "detail": "no"}).encode(), Denied),
         (400, json.dumps({"detail": "bad"}).encode(), RemoteError),
         (302, b"<html>", RemoteError),
@@ -402,6 +404,39 @@ async def test_a_checkpoint_is_proved_to_go_on_from_an_earlier_one(tmp_path: Pat
         ):
             wrong = await there.client.get(url + path, headers=mine)
             assert (wrong.status_code, wrong.json()["code"]) == (400, "usage"), path
+
+
+async def test_a_pass_that_was_good_once_is_not_good_for_ever(tmp_path: Path, clock: HandClock) -> None:
+    async with site(tmp_path, clock, FakeExecutor()).opened() as here, served(here, clock, tmp_path) as there:
+        url, shown = f"{there.url}/renkei/v1/ledger/checkpoint", there.authorization()
+        for later_s, status in ((0.0, 200), (FRESH_S - 1, 200), (2.0, 403)):
+            clock.time += later_s
+            assert (await there.client.get(url, headers=shown)).status_code == status
+
+
+async def test_a_site_that_answers_now_and_then_is_not_left_alone(clock: HandClock) -> None:
+    n_asked = 0
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal n_asked
+        n_asked += 1
+        return httpx.Response(200 if n_asked % 4 == 0 else 503, content=b"[null]")
+
+    key = key_of("us-lab")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        shaky = HttpSite("us-site", "http://shaky", key, key.public.text, RunningClock(), client)
+        for _ in range(20):
+            with suppress(Unreachable):
+                await shaky._once("GET", "/site")
+    assert n_asked == 20, "left alone, it would have been asked less often"
+
+
+async def test_batches_that_are_stale_anyhow_are_forgotten(tmp_path: Path, clock: HandClock) -> None:
+    async with site(tmp_path, clock, FakeExecutor()).opened() as here:
+        for _ in range(5):
+            await here.submit(batch(here, request()))
+            clock.time += FRESH_S
+        assert len(here._batches) == 3, "those of twice the time that a batch is fresh for"
 
 
 async def test_a_question_about_too_many_runs_is_refused(
