@@ -19,3 +19,7 @@ def key() -> Key:
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def pytest_configure() -> None:
+    pytest.register_assert_rewrite("renkei.testing.executors")
