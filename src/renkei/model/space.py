@@ -11,6 +11,9 @@ from typing import Any
 Value = float | int | str | bool
 Point = dict[str, Value]
 
+SOURCE = "source"
+"""The key under which a point says at which of several sources it is tried, beside its parameters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Real:
@@ -70,16 +73,42 @@ Parameter = Real | Integer | Choice
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterConstraint:
+    """What is known to be impossible before any trial: `lower <= sum of factor * value <= upper` must hold.
+
+    Args:
+        terms: Pairs of the name of a real or whole parameter and its factor, per the parameter's unit.
+        lower: May be open.
+        upper: May be open; equal to `lower` for an equation, as for the shares of a mixture.
+    """
+
+    terms: tuple[tuple[str, float], ...]
+    lower: float = -math.inf
+    upper: float = math.inf
+
+    def problem(self, point: Mapping[str, Any]) -> str | None:
+        """Return what is wrong with a point that has every parameter, or None; rounding errors are let pass."""
+        parts = [factor * point[name] for name, factor in self.terms]
+        slack = 1e-9 * max(1.0, *(abs(part) for part in parts))
+        if self.lower - slack <= sum(parts) <= self.upper + slack:
+            return None
+        words = " + ".join(name if factor == 1 else f"{factor:g} {name}" for name, factor in self.terms)
+        return f"{words}: {sum(parts):g} is outside [{self.lower:g}, {self.upper:g}]"
+
+
+@dataclass(frozen=True, slots=True)
 class Space:
     """A search space: every combination of `parameters`, or only the points of `pool` where one is given.
 
     Args:
-        parameters: At least one; names are unique.
+        parameters: At least one; names are unique, and none is called `SOURCE`.
         pool: The only points that exist (a library of samples), in their order; each has every parameter.
+        constraints: What combinations of parameters must satisfy; points of a pool too.
     """
 
     parameters: tuple[Parameter, ...]
     pool: tuple[Point, ...] | None = None
+    constraints: tuple[ParameterConstraint, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,14 +122,14 @@ class Space:
         raise KeyError(name)
 
     def problems(self, point: Mapping[str, object]) -> list[str]:
-        """Return everything wrong with `point`: missing, unknown and out-of-range parameters."""
+        """Return everything wrong with `point`: missing, unknown and out-of-range parameters, broken constraints."""
         found = [f"{name}: no such parameter" for name in point if name not in self.names]
         for parameter in self.parameters:
             if parameter.name not in point:
                 found.append(f"{parameter.name}: missing")
             elif problem := parameter.problem(point[parameter.name]):
                 found.append(problem)
-        return found
+        return found or [problem for c in self.constraints if (problem := c.problem(point))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +187,20 @@ class Observation:
     """What a planner is told about one ended trial.
 
     Args:
-        point: The trial's parameters.
+        point: The trial's parameters; where there are several sources, its source under `SOURCE` too.
         outcome: "observed" (outputs are there), "infeasible" (the point cannot work), "abandoned" (nothing is known).
         outputs: Measured outputs in campaign units; empty unless observed.
         noise: Standard deviation of outputs where it is known, same units.
+        seconds: How long it took, waiting included; NaN where that is not known.
+        cost: What it was charged, in the unit of its source's price; NaN where that is not known.
     """
 
     point: Point
     outcome: str = "observed"
     outputs: Mapping[str, float] = field(default_factory=dict[str, float])
     noise: Mapping[str, float] = field(default_factory=dict[str, float])
+    seconds: float = math.nan
+    cost: float = math.nan
 
 
 def feasible(outputs: Mapping[str, float], constraints: Sequence[Constraint]) -> bool:

@@ -1,6 +1,6 @@
 """Planners and acceleration: what to try next, and how much faster that was. Pure in (history, seed)."""
 
-from renkei.planning._port import Planner, create
+from renkei.planning._port import Planner, Source, create
 from renkei.planning.acceleration import (
     Acceleration,
     Baseline,
@@ -24,6 +24,7 @@ __all__ = [
     "Pool",
     "Replicates",
     "Sampled",
+    "Source",
     "Step",
     "Yardstick",
     "accelerate",

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -9,8 +10,25 @@ from typing import Any, Protocol
 from renkei.errors import UsageError, did_you_mean
 from renkei.model.space import Constraint, Objective, Observation, Point, Space
 
-_GIVEN = ("space", "objectives", "constraints", "seed", "warm")
-"""What every planner is built with; everything else in its signature is an option of its own."""
+_GIVEN = ("space", "objectives", "constraints", "sources", "seed", "warm")
+"""What planners are built with; everything else in a planner's signature is an option of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One of several ways to try a point: a procedure of its own fidelity, price and speed.
+
+    Args:
+        name: What points and observations call it.
+        price: What a trial is charged, in one unit for all sources, above 0.
+        seconds: How long a trial should take, waiting included; 0 where nobody knows.
+        counts: Whether its results are what the campaign is after. Those of other sources only inform.
+    """
+
+    name: str
+    price: float = 1.0
+    seconds: float = 0.0
+    counts: bool = True
 
 
 class Planner(Protocol):
@@ -19,6 +37,9 @@ class Planner(Protocol):
     A planner is pure in (history, seed): built with the same arguments, told the same observations in the same
     order and asked with the same `pending`, it proposes the same points, on any machine with the same versions. It
     keeps no other state, so a campaign that was killed tells a new planner its history and goes on.
+
+    A planner that was given sources says in each point under `SOURCE` where it is to be tried; the points of pending
+    trials and of observations say so, too.
 
     Calls come one at a time but not always from the same thread.
     """
@@ -46,6 +67,7 @@ def create(
     objectives: Sequence[Objective],
     *,
     constraints: Sequence[Constraint] = (),
+    sources: Sequence[Source] = (),
     seed: int = 0,
     warm: Sequence[Observation] = (),
     options: Mapping[str, Any] | None = None,
@@ -57,12 +79,14 @@ def create(
         space: What to search.
         objectives: At least one.
         constraints: What outputs must satisfy.
+        sources: Where points may be tried, if the planner is to choose; at least one of them counts.
         seed: Same seed and history, same points.
         warm: Observations of earlier campaigns over the same parameters; they do not count as trials.
         options: The planner's own settings; unknown ones are refused.
 
     Raises:
-        UsageError: No such planner, or an option that it does not know, or its extra is not installed.
+        UsageError: No such planner, or an option that it does not know, or its extra is not installed; or it is given
+            sources and cannot choose among any.
     """
     found = {point.name: point for point in entry_points(group="renkei.planners")}
     if name not in found:
@@ -81,7 +105,13 @@ def create(
             f"Planner '{name}' has no option '{unknown[0]}'.{did_you_mean(unknown[0], own)}",
             f"Its options: {', '.join(own) or 'none'}.",
         )
-    return factory(space, objectives, constraints=constraints, seed=seed, warm=warm, **options)
+    if sources and "sources" not in signature.parameters:
+        raise UsageError(
+            f"Planner '{name}' cannot choose among sources of different fidelity.",
+            "Take planner 'bayesian', or give the campaign sources that all count.",
+        )
+    given: dict[str, Any] = {"sources": sources} if sources else {}
+    return factory(space, objectives, constraints=constraints, seed=seed, warm=warm, **given, **options)
 
 
 def require(*packages: str) -> None:
