@@ -9,57 +9,18 @@ import argparse
 import hashlib
 import json
 import os
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import anyio
 from anyio.abc import SocketStream
-
-from renkei.model.agreement import load_agreement
-from renkei.trust.endorsement import endorse
-from renkei.trust.keys import Key
+from loopback import prepare, served
 
 TOKEN = "benchmark"
 
-AGREEMENT = """
-[agreement]
-name = "bench"
-version = 1
-starts = 2026-01-01
-ends = 2099-12-31
-[parties.here]
-name = "Here"
-key = "{party}"
-[institutions.lab]
-name = "Lab"
-party = "here"
-key = "{lab}"
-[sites.there]
-institution = "lab"
-url = "http://127.0.0.1:{port}"
-[teams.bench]
-name = "Bench"
-institutions = ["lab"]
-[[rules]]
-id = "open"
-effect = "allow"
-"""
-
-SITE = """
-[site]
-name = "there"
-institution = "lab"
-key = "keys/lab.key"
-agreement = "agreement.toml"
-[executor]
-workers = 1
-[serve]
-port = {port}
+OFFERS = """
 [facility]
 name = "Bench"
 [[resources]]
@@ -87,21 +48,6 @@ REQUESTS = {
     "status/resources": ("GET", "/api/v2/status/resources", ""),
     "submit job": ("POST", "/api/v2/compute/job/cluster", JOB),
 }
-
-
-def prepare(folder: Path) -> int:
-    """Write the files of a site that is served; return its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    party, lab = Key.generate("here"), Key.generate("lab")
-    (folder / "keys").mkdir()
-    lab.save(folder / "keys" / "lab.key")
-    path = folder / "agreement.toml"
-    path.write_text(AGREEMENT.format(party=party.public.text, lab=lab.public.text, port=port))
-    endorse(party, load_agreement(path), path)
-    token = hashlib.sha256(TOKEN.encode()).hexdigest()
-    (folder / "site.toml").write_text(SITE.format(port=port, token=token))
-    return port
 
 
 async def ask(stream: SocketStream, request: bytes) -> None:
@@ -174,18 +120,12 @@ def main() -> None:
     arguments.add_argument("--connections", type=int, default=32)
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        port = prepare(Path(name))
-        argv = [sys.executable, "-m", "renkei", "site", "serve", f"{name}/site.toml"]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE) as site:
-            try:
-                assert site.stdout is not None
-                assert site.stdout.readline().startswith(b"ready ")
-                for kind in REQUESTS:
-                    n = given.jobs if kind == "submit job" else given.requests
-                    print(json.dumps(measure(port, site.pid, kind, n, given.connections)), flush=True)
-            finally:
-                site.terminate()
-                site.wait(30)
+        token = hashlib.sha256(TOKEN.encode()).hexdigest()
+        port = prepare(Path(name), OFFERS.format(token=token))
+        with served(Path(name)) as site:
+            for kind in REQUESTS:
+                n = given.jobs if kind == "submit job" else given.requests
+                print(json.dumps(measure(port, site.pid, kind, n, given.connections)), flush=True)
 
 
 if __name__ == "__main__":

@@ -14,29 +14,15 @@ import statistics
 import sys
 import tempfile
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import anyio
+from loopback import campaign, gaps_ms
 
 from renkei.home import Home, Session
-from renkei.ledger import LedgerReader, verify
-from renkei.model.campaign_file import parse_campaign
+from renkei.ledger import verify
 
-CAMPAIGN = """
-[campaign]
-name = "{name}"
-stop = {{ trials = {trials} }}
-[space]
-x = {{ type = "real", low = 0.0, high = 1.0 }}
-[[objective]]
-output = "value"
-goal = "minimize"
-[[source]]
-procedure = "computing.echo"
-[planner]
-name = "sobol"
-parallel = {parallel}
+SITES = """
 [sites.east]
 procedures = "renkei.science.computing"
 workers = 1
@@ -49,24 +35,17 @@ workers = 1
 async def drive(folder: Path, name: str, trials: int, parallel: int) -> float:
     """Run a campaign of no-op trials; return its wall time in seconds, from its start to its signed end."""
     home = Home(folder)
-    campaign = parse_campaign(CAMPAIGN.format(name=name, trials=trials, parallel=parallel))
+    file = campaign(name, trials, parallel, sites=SITES)
     with home.locked():
-        home.embed(campaign.sites, campaign.team)
+        home.embed(file.sites, file.team)
         session = Session(home)
         async with session.opened(["east", "west"]):
-            drive = await session.begin(campaign, folder)
+            drive = await session.begin(file, folder)
             began = time.perf_counter()
             await session.drive(drive)
             for site in session.sites.values():
                 await site.checkpoint()
             return time.perf_counter() - began
-
-
-def sequential_ms(folder: Path, name: str) -> list[float]:
-    """Return the milliseconds from one trial's end to the next one's."""
-    with LedgerReader(folder / "campaigns" / name / "ledger.db") as reader:
-        ends = [record.at for record in reader.records() if record.kind == "trial.observed"]
-    return [1e3 * (b - a) for a, b in pairwise(ends)]
 
 
 def parsl_rate(n: int) -> float | None:
@@ -117,7 +96,7 @@ def main() -> None:
             home = Path(folder)
             rates.append(given.trials / anyio.run(drive, home, "many", given.trials, given.parallel))
             anyio.run(drive, home, "one-by-one", 300, 1)
-            latencies += sequential_ms(home, "one-by-one")
+            latencies += gaps_ms(home / "campaigns" / "one-by-one" / "ledger.db")
             ledgers = [*home.glob("sites/*/ledger.db"), *home.glob("campaigns/*/ledger.db")]
             assert all(verify(path).is_sound for path in ledgers)
     parsl = parsl_rate(5_000)

@@ -29,7 +29,7 @@ from renkei.cli import VARIABLES, root
 from renkei.cli._errors import EXTRAS
 from renkei.errors import Infeasible, RenkeiError
 from renkei.executors import flux, iri, pbs, pjm, procedures_in, slurm
-from renkei.executors._batch import UNKNOWN, Meaning
+from renkei.executors._scheduler import UNKNOWN, Meaning
 from renkei.federation import http
 from renkei.model import agreement, campaign, campaign_file, fields, records, site_file
 from renkei.model.files import Table

@@ -10,7 +10,8 @@ import pytest
 
 from renkei.clock import SystemClock
 from renkei.executors import Command, Job, JobEnd, Resources, _batch, _tools
-from renkei.executors._batch import BatchExecutor, Scheduler
+from renkei.executors._batch import BatchExecutor
+from renkei.executors._scheduler import Scheduler
 from renkei.executors.flux import FluxScheduler
 from renkei.executors.pbs import PbsScheduler
 from renkei.executors.pjm import PjmScheduler

@@ -13,7 +13,7 @@ from batch_bench import SCHEDULERS
 from hand_clock import HandClock
 from renkei.errors import ExecutorError, ReplyUnreadable, SubmitRejected
 from renkei.executors import Resources, flux, pbs, pjm
-from renkei.executors._batch import Meaning, Scheduler, Submission
+from renkei.executors._scheduler import Meaning, Scheduler, Submission
 from renkei.executors._tools import Said
 from renkei.model.site_file import ExecutorTable
 

@@ -8,10 +8,13 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 
-from renkei.model.agreement import load_agreement
+from renkei.model.agreement import AgreementSite, Institution, Party, Team, parse_agreement
+from renkei.model.agreement_text import new_agreement_text
+from renkei.model.rule import Rule
 from renkei.trust.endorsement import endorse
 from renkei.trust.keys import Key
 
@@ -30,28 +33,6 @@ def measure(x: Annotated[float, Interval(ge=0, le=1)]) -> float:
     time.sleep(0.02)
     return (x - 0.3) ** 2
 '''
-
-AGREEMENT = """
-[agreement]
-name = "pair"
-version = 1
-starts = 2026-01-01
-ends = 2099-12-31
-{parties}
-{institutions}
-[sites.east]
-institution = "us-lab"
-url = "http://127.0.0.1:{ports[0]}"
-[sites.west]
-institution = "jp-lab"
-url = "http://127.0.0.1:{ports[1]}"
-[teams.fusion]
-name = "Fusion"
-institutions = ["us-lab", "jp-lab"]
-[[rules]]
-id = "open"
-effect = "allow"
-"""
 
 SITE = """
 [site]
@@ -110,16 +91,27 @@ class Pair:
         (folder / "keys").mkdir()
         for name, key in keys.items():
             key.save(folder / "keys" / f"{name}.key")
-        parties = "".join(f'[parties.{p}]\nname = "{p}"\nkey = "{keys[p].public.text}"\n' for p in ("us", "jp"))
-        labs = "".join(
-            f'[institutions.{p}-lab]\nname = "{p} lab"\nparty = "{p}"\nkey = "{keys[f"{p}-lab"].public.text}"\n'
-            for p in ("us", "jp")
+        labs = {f"{party}-lab": party for party in ("us", "jp")}
+        text = new_agreement_text(
+            "pair",
+            starts=date(2026, 1, 1),
+            ends=date(2099, 12, 31),
+            parties={party: Party(name=party, key=keys[party].public.text) for party in labs.values()},
+            institutions={
+                lab: Institution(name=lab, party=party, key=keys[lab].public.text) for lab, party in labs.items()
+            },
+            sites={
+                site: AgreementSite(institution=lab, url=f"http://127.0.0.1:{port}")
+                for site, lab, port in zip(("east", "west"), labs, self.ports, strict=True)
+            },
+            teams={"fusion": Team(name="Fusion", institutions=tuple(labs))},
+            rules=[Rule("open", "allow")],
         )
         path = folder / "agreement.toml"
-        path.write_text(AGREEMENT.format(parties=parties, institutions=labs, ports=self.ports))
-        for party in ("us", "jp"):
-            endorse(keys[party], load_agreement(path), path)
-        for name, institution, port in zip(("east", "west"), ("us-lab", "jp-lab"), self.ports, strict=True):
+        path.write_text(text)
+        for party in labs.values():
+            endorse(keys[party], parse_agreement(text), path)
+        for name, institution, port in zip(("east", "west"), labs, self.ports, strict=True):
             engine, asked = executors.get(name, "[executor]\nworkers = 1"), resources.get(name, "")
             (folder / f"{name}.toml").write_text(
                 SITE.format(name=name, institution=institution, port=port, executor=engine, resources=asked)

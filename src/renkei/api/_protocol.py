@@ -26,7 +26,7 @@ from renkei.federation import Pass
 from renkei.ledger.merkle import consistency_proof
 from renkei.model.records import read_record
 from renkei.site import RunRow
-from renkei.site._site import FRESH_S
+from renkei.site._gate import FRESH_S
 from renkei.trust.envelope import Envelope
 
 BODY_S = 30.0

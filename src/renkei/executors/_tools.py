@@ -1,12 +1,14 @@
 """Runs the command-line tools of a batch system: with a time limit, in plain C, and never through a shell."""
 
 import os
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from renkei.clock import Clock
-from renkei.errors import ExecutorError
+from renkei.errors import ExecutorError, ReplyUnreadable
 
 TOOL_LIMIT_S = 20.0
 """How long a tool may take. Slurm's hang for 9 s when their controller is gone."""
@@ -31,6 +33,24 @@ class Said:
         """The last line that it wrote, errors first."""
         lines = (self.err.strip() or self.out.strip()).splitlines()
         return lines[-1].strip() if lines else f"exit code {self.code}"
+
+    def complains_only_of(self, what: re.Pattern[str]) -> bool:
+        """Return whether it failed, and every line of its errors is about that."""
+        lines = [line for line in self.err.splitlines() if line.strip()]
+        return self.code > 0 and bool(lines) and all(what.search(line) for line in lines)
+
+
+@contextmanager
+def reading(command: str) -> Generator[None]:
+    """Read what a command said in JSON.
+
+    Raises:
+        ReplyUnreadable: What is done in the block finds that it does not have the form that it should.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ReplyUnreadable(f"What {command} says cannot be read: {type(error).__name__}: {error}.") from error
 
 
 async def run_tool(

@@ -13,9 +13,10 @@ from typing import Any
 
 from renkei.clock import Clock
 from renkei.errors import ExecutorError, ReplyUnreadable, SubmitRejected
-from renkei.executors._batch import BatchExecutor, Meaning, Seen, Submission
+from renkei.executors._batch import BatchExecutor
 from renkei.executors._options import extra_options, no_reservations, plain
-from renkei.executors._tools import Said, run_tool
+from renkei.executors._scheduler import Meaning, Seen, Submission
+from renkei.executors._tools import Said, reading, run_tool
 from renkei.model.site_file import ExecutorTable
 
 STATES: Mapping[str, Meaning] = {
@@ -92,8 +93,7 @@ class FluxScheduler:
     async def cancel(self, jobs: Sequence[Seen]) -> None:
         """See `Scheduler.cancel`. Flux never gives an id twice."""
         said = await run_tool(self._clock, ["flux", "cancel", *(job.number for job in jobs)])
-        lines = [line for line in said.err.splitlines() if line.strip()]
-        if said.code and not (said.code > 0 and lines and all(_GONE.search(line) for line in lines)):
+        if said.code and not said.complains_only_of(_GONE):
             raise ExecutorError(f"flux cancel failed: {said.last_words}")
 
     async def check(self) -> Sequence[str]:
@@ -127,11 +127,9 @@ def _seen(said: Said) -> list[Seen]:
     """
     if said.code:
         raise ExecutorError(f"flux jobs failed: {said.last_words}")
-    try:
+    with reading("flux jobs"):
         jobs: list[dict[str, Any]] = json.loads(said.out)["jobs"]
         return [_one(job) for job in jobs if str(job.get("name", "")).startswith(_PREFIX)]
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ReplyUnreadable(f"What flux jobs says cannot be read: {type(error).__name__}: {error}.") from error
 
 
 def _one(job: dict[str, Any]) -> Seen:

@@ -23,8 +23,9 @@ import msgspec
 
 from renkei.clock import Clock
 from renkei.errors import ExecutorError, ReplyUnreadable, SubmitRejected, UsageError
-from renkei.executors._batch import BatchExecutor, Meaning, Seen, Submission
+from renkei.executors._batch import BatchExecutor
 from renkei.executors._command import write_whole
+from renkei.executors._scheduler import Meaning, Seen, Submission
 from renkei.executors._script import BEGAN_BEFORE
 from renkei.model.serving import is_loopback
 from renkei.model.site_file import ExecutorTable

@@ -16,10 +16,11 @@ from typing import Any
 
 from renkei.clock import Clock
 from renkei.errors import ExecutorError, ReplyUnreadable, SubmitRejected
-from renkei.executors._batch import BatchExecutor, Meaning, Seen, Submission
+from renkei.executors._batch import BatchExecutor
 from renkei.executors._options import extra_options, hms, mebibytes, plain, processes_of_nodes
 from renkei.executors._port import Resources
-from renkei.executors._tools import Said, run_tool
+from renkei.executors._scheduler import Meaning, Seen, Submission
+from renkei.executors._tools import reading, run_tool
 from renkei.model.site_file import ExecutorTable
 
 JOB_NAME = "renkei"
@@ -56,7 +57,7 @@ STATES: Mapping[str, Meaning] = {
 """What the states of PBS mean; of a job that is over, with those exit statuses that say more."""
 
 _ID = re.compile(r"\d+(\[(\d*)\])?(\.[A-Za-z0-9._-]+)?")
-_GONE = ("Unknown Job Id", "Job has finished", "has finished")
+_GONE = re.compile(r"Unknown Job Id|has finished")
 _NO_HISTORY = "not configured to maintain job history"
 _NO_ANSWER = re.compile(
     r"connect|communicat|timed? ?out|end of file|protocol|batch daemon|no route|try again|busy", re.I
@@ -123,7 +124,7 @@ class PbsScheduler:
     async def cancel(self, jobs: Sequence[Seen]) -> None:
         """See `Scheduler.cancel`. PBS never gives a number twice."""
         said = await run_tool(self._clock, ["qdel", *(job.number for job in jobs)])
-        if said.code and not _is_only_gone(said):
+        if said.code and not said.complains_only_of(_GONE):
             raise ExecutorError(f"qdel failed: {said.last_words}")
 
     async def check(self) -> Sequence[str]:
@@ -153,7 +154,7 @@ class PbsScheduler:
         if not ids:
             return []
         said = await run_tool(self._clock, ["qstat", *how, "-f", "-t", "-F", "json", *ids])
-        if said.code and not _is_only_gone(said):
+        if said.code and not said.complains_only_of(_GONE):
             raise ExecutorError(f"PBS does not answer: {said.last_words}")
         return _seen(said.out)
 
@@ -177,23 +178,15 @@ def _chunks(asked: Resources) -> list[str]:
     return ["-l", "select=" + "+".join(parts), *(["-l", "place=" + ":".join(place)] if place else [])]
 
 
-def _is_only_gone(said: Said) -> bool:
-    """Return whether a command complains of nothing but jobs that are over or gone."""
-    lines = [line for line in said.err.splitlines() if line.strip()]
-    return said.code > 0 and bool(lines) and all(any(text in line for text in _GONE) for line in lines)
-
-
 def _seen(text: str) -> list[Seen]:
     """Return our jobs of what qstat says in JSON.
 
     Raises:
         ReplyUnreadable: It is not that.
     """
-    try:
+    with reading("qstat"):
         jobs: dict[str, dict[str, Any]] = json.loads(text, strict=False).get("Jobs", {})
         return [seen for number, job in jobs.items() if (seen := _one(number, job)) is not None]
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ReplyUnreadable(f"What qstat says cannot be read: {type(error).__name__}: {error}.") from error
 
 
 def _one(number: str, job: dict[str, Any]) -> Seen | None:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from renkei.clock import Clock
 from renkei.errors import ExecutorError, ReplyUnreadable, SubmitRejected
-from renkei.executors._batch import BatchExecutor, Meaning, Seen, Submission
+from renkei.executors._batch import BatchExecutor
 from renkei.executors._options import extra_options, hms, mebibytes, no_reservations, plain, processes_of_nodes
+from renkei.executors._scheduler import Meaning, Seen, Submission
 from renkei.executors._tools import Said, run_tool
 from renkei.model.site_file import ExecutorTable
 

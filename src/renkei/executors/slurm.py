@@ -8,7 +8,8 @@ from pathlib import Path
 
 from renkei.clock import Clock
 from renkei.errors import ExecutorError, ReplyUnreadable, SubmitRejected
-from renkei.executors._batch import BatchExecutor, Meaning, Seen, Submission
+from renkei.executors._batch import BatchExecutor
+from renkei.executors._scheduler import Meaning, Seen, Submission
 from renkei.executors._tools import run_tool
 from renkei.model.site_file import ExecutorTable
 

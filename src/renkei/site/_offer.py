@@ -10,6 +10,7 @@ from renkei.federation import Offer
 from renkei.model.procedure import ProcedureSpec
 from renkei.model.quantity import Quantity
 from renkei.model.space import Point
+from renkei.site._runs import RunRow
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,9 @@ class Offered:
             run, self.spec.name, self.target, parameters, directory,
             self.time_limit_s, self.memory_bytes, self.exceeded, self.resources,
         )  # fmt: skip
+
+
+def offer_of(row: RunRow, offers: Mapping[str, Offered]) -> Offered | None:
+    """Return what a run was asked for, if that is still among the offers, which are by name."""
+    offer = offers.get(row.procedure)
+    return offer if offer is not None and offer.spec.version == row.version else None

@@ -1,13 +1,12 @@
 """A site: an institution's side of a run, from the signed request to the settled charge.
 
-Read it in the order in which a run happens: `submit` (verify, check, decide, reserve, accept) → `_advance` (start,
-write it down, hand it over) → `_job_ended` (settle) → `_publish` (report).
+Read it in the order in which a run happens: `submit` (the gate verifies; the intake checks, decides, reserves, accepts)
+→ `_advance` (start, write it down, hand it over) → `_job_ended` (the settlement ends it) → the feeds (report).
 """
 
-import hashlib
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -18,21 +17,10 @@ import renkei
 from renkei.accounts import Books
 from renkei.catalog import DatasetStore
 from renkei.clock import Clock
-from renkei.errors import AgreementError, Denied, ExecutorError, Expired, UsageError
+from renkei.errors import ExecutorError, UsageError
 from renkei.executors import Executor, Job, JobEnd, JobState
-from renkei.federation import (
-    CANCEL_BATCH,
-    PASS,
-    RUN_BATCH,
-    CancelBatch,
-    Description,
-    Pass,
-    Reports,
-    RunBatch,
-    RunRequest,
-)
-from renkei.ids import is_id
-from renkei.ledger import Appended, Ledger
+from renkei.federation import CancelBatch, Description, Pass, Reports, RunBatch, RunRequest
+from renkei.ledger import Ledger
 from renkei.ledger.merkle import inclusion_proof
 from renkei.model.agreement import Agreement
 from renkei.model.quantity import Quantity
@@ -47,38 +35,26 @@ from renkei.model.records import (
     InstitutionRevoked,
     JobRenamed,
     Reason,
-    RequestRefused,
-    RunAccepted,
-    RunDecided,
     RunEnded,
-    RunParked,
-    RunRefused,
     RunStarted,
     SiteOpened,
     read_record,
 )
-from renkei.model.space import Point
-from renkei.policy import Policy, Question
+from renkei.policy import Policy
 from renkei.site._backend import Backend
-from renkei.site._offer import Offered
+from renkei.site._feeds import Feeds
+from renkei.site._gate import Gate
+from renkei.site._intake import Intake
+from renkei.site._offer import Offered, offer_of
 from renkei.site._runs import RunRow, Runs
-from renkei.site._terms import AgreementSource, AgreementWatch, Amendments, Revocations, require_place
-from renkei.trust.envelope import Envelope, unseal
-from renkei.trust.keys import Key, PublicKey
+from renkei.site._settlement import Settlement
+from renkei.site._terms import AgreementSource, AgreementWatch, Amendments, Revocations, Terms, require_place
+from renkei.trust.envelope import Envelope
+from renkei.trust.keys import Key
 from renkei.trust.revocation import Given
 
-FRESH_S = 300.0
-"""How far a batch's time of issue may be from the site's clock."""
-QUEUE_S = 86_400.0
-"""How long an accepted run may wait and work, beyond twice its time limit, until it is given up as lost."""
 SWEEP_S = 2.0
 """How often deadlines are looked at."""
-
-_readers = {
-    RUN_BATCH: msgspec.json.Decoder(RunBatch).decode,
-    CANCEL_BATCH: msgspec.json.Decoder(CancelBatch).decode,
-    PASS: msgspec.json.Decoder(Pass).decode,
-}
 
 
 class Site:
@@ -113,8 +89,8 @@ class Site:
         *,
         source: AgreementSource | None = None,
     ) -> None:
-        self.name, self.agreement, self.directory = name, agreement, directory
-        self._key, self._policy, self._executor, self._clock = key, policy, executor, clock
+        self.name, self.directory = name, directory
+        self._key, self._executor, self._clock = key, executor, clock
         self._offers: Mapping[str, Offered] = {offer.spec.name: offer for offer in offers}
         self._allocations = allocations
         self.runs, self.books, self.backend = Runs(), Books(), Backend()
@@ -122,7 +98,6 @@ class Site:
         self.watch = None if source is None else AgreementWatch(source, self, clock)
         projections = [self.runs, self.books, self.backend, self.amendments, self.revocations]
         self.ledger = Ledger(directory / "ledger.db", f"site/{name}", key, clock, projections)
-        self.ledger.follow(self._publish)
         self.datasets = DatasetStore(directory / "datasets")
         self._runs_directory = str(directory / "runs")
         self._queue: deque[str] = deque()  # runs that wait to be started, and some that ended while they waited
@@ -131,8 +106,16 @@ class Site:
         self._is_serving = False
         self._tasks: TaskGroup | None = None
         self._decided: set[str] = set()  # parked runs that a person decided, whose campaign has to be told
-        self._feeds: dict[tuple[str, str], list[_Feed]] = defaultdict(list)  # by team and campaign
-        self._batches: dict[bytes, float] = {}  # when each recent batch came, by the digest of its signature
+        self._terms = Terms(agreement, policy, self.revocations)
+        self._gate = Gate(name, self._terms, self.ledger, clock)
+        self._intake = Intake(name, self._terms, self._offers, self.runs, self.books, self.ledger, clock, self._queue)
+        self._settlement = Settlement(self._offers, self.ledger, self.datasets, clock)
+        self._feeds = Feeds(self.ledger, self.runs, self._decided)
+
+    @property
+    def agreement(self) -> Agreement:
+        """The version of the agreement in force."""
+        return self._terms.agreement
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator["Site"]:
@@ -160,13 +143,11 @@ class Site:
 
     async def submit(self, envelope: Envelope) -> Reports:
         """See `SiteHandle.submit`."""
-        batch = await self._open(envelope, RUN_BATCH)
+        batch = await self._gate.open(envelope, RunBatch)
         received = self.ledger.append(
             BatchReceived(envelope.kind, envelope.signer, envelope.payload.decode(), envelope.signature)
         )
-        answers = [self._take(request, batch.institution, received.seq) for request in batch.requests]
-        await self._advance()
-        return [self.ledger.read(answer) if isinstance(answer, int) else answer for answer in answers]
+        return await self._take(batch.requests, batch.institution, received.seq)
 
     async def enter(self, by: str, institution: str, requests: Sequence[RunRequest]) -> Reports:
         """Take requests of a user whom this site itself knows, in the name of an institution of the agreement.
@@ -182,157 +163,18 @@ class Site:
             Expired: The agreement is not in its term.
             Denied: The institution is revoked.
         """
-        if not self.agreement.is_in_term(self._clock.now()):
-            raise Expired(f"The agreement '{self.agreement.name}' is not in its term.")
-        try:
-            self.revocations.require_standing(institution, self.agreement)
-        except Denied as error:
-            self.ledger.append(RequestRefused(institution[:100], f"{error.message} (asked by {by[:100]})"))
-            await self.ledger.sync()
-            raise
+        await self._gate.vouch(by, institution)
         payload = msgspec.json.encode(list(requests)).decode()
         entered = self.ledger.append(BatchEntered(by, institution, payload))
-        answers = [self._take(request, institution, entered.seq, is_user=True) for request in requests]
+        return await self._take(requests, institution, entered.seq, is_user=True)
+
+    async def _take(
+        self, requests: Sequence[RunRequest], institution: str, batch: int, *, is_user: bool = False
+    ) -> Reports:
+        """Have requests taken in, and return the record that answers each once all of them are durable."""
+        answers = [self._intake.take(request, institution, batch, is_user=is_user) for request in requests]
         await self._advance()
         return [self.ledger.read(answer) if isinstance(answer, int) else answer for answer in answers]
-
-    def _take(self, request: RunRequest, institution: str, batch: int, *, is_user: bool = False) -> bytes | int:
-        """Check, decide and reserve; return the record made of it, or the number of the last one where it is known."""
-        digest = request.digest
-        known = self.runs.rows.get(request.run)
-        if known is not None and known.request == digest:
-            return known.said
-        offer = self._offers.get(request.procedure)
-        parameters: Point = {} if offer is None else offer.spec.complete(request.parameters)
-        if known is not None:
-            refusal = "conflict", [Reason("run.conflict", "this run id was used before for another request", "site")]
-        else:
-            refusal = self._problems(request, institution, offer, parameters, is_user)
-        if refusal is not None or offer is None:
-            code, reasons = refusal or ("invalid", [])
-            return self._refuse(request, digest, batch, code, reasons)
-        decision = self._policy.decide(self._question(request, institution, offer, parameters))
-        if decision.effect == "deny":
-            return self._refuse(request, digest, batch, "denied", decision.reasons)
-        if decision.effect == "ask":
-            parked = RunParked(
-                request.run, digest, batch, institution, request.team, request.campaign, request.trial,
-                request.procedure, offer.spec.version, parameters, decision.reasons,
-            )  # fmt: skip
-            return self.ledger.append(parked).raw
-        return self._accept(request, digest, batch, institution, offer, parameters, decision.reasons)
-
-    def _problems(
-        self, request: RunRequest, institution: str, offer: Offered | None, parameters: Point, is_user: bool
-    ) -> tuple[str, list[Reason]] | None:
-        """Return (code, reasons) of a request that cannot be taken whatever the policy says, or None."""
-        if not is_id(request.run):
-            return "invalid", [Reason("run.id", f"'{request.run[:60]}' is not a UUIDv7", "site")]
-        if not self.agreement.may_sign_for(institution, request.team):
-            text = f"'{institution}' is not an institution of team '{request.team}'"
-            return "denied", [Reason("agreement.team", text, "agreement")]
-        if offer is None:
-            return "invalid", [Reason("procedure.unknown", f"this site does not offer '{request.procedure}'", "site")]
-        if offer.is_for_users and not is_user:
-            text = f"'{request.procedure}' is for users whom this site itself knows"
-            return "denied", [Reason("procedure.for-users", text, "site")]
-        if request.version not in ("", offer.spec.version):
-            text = f"this site offers version {offer.spec.version}, not {request.version}"
-            return "invalid", [Reason("procedure.version", text, "site")]
-        if problems := offer.problems(parameters):
-            return "invalid", [Reason("parameters", problem, "site") for problem in problems]
-        return None
-
-    def _accept(
-        self,
-        request: "RunRequest | RunRow",
-        digest: str,
-        batch: int,
-        institution: str,
-        offer: Offered,
-        parameters: Point,
-        reasons: tuple[Reason, ...],
-    ) -> bytes:
-        amount = offer.reservation(parameters)
-        available = self.books.available(request.team, amount.unit)
-        if available.micro < amount.micro:
-            text = f"the run reserves {amount}, and team '{request.team}' has {available} left here"
-            return self._refuse(request, digest, batch, "allocation", [Reason("allocation", text, "site")])
-        accepted = RunAccepted(
-            request.run, digest, batch, institution, request.team, request.campaign, request.trial,
-            request.procedure, offer.spec.version, parameters, amount.micro, amount.unit,
-            self._clock.now() + QUEUE_S + 2 * offer.time_limit_s, reasons,
-        )  # fmt: skip
-        raw = self.ledger.append(accepted).raw
-        self._queue.append(request.run)
-        return raw
-
-    def _refuse(
-        self, request: "RunRequest | RunRow", digest: str, batch: int, code: str, reasons: Sequence[Reason]
-    ) -> bytes:
-        refused = RunRefused(
-            request.run, digest, batch, request.team, request.campaign, request.trial, request.procedure,
-            code, tuple(reasons),
-        )  # fmt: skip
-        return self.ledger.append(refused).raw
-
-    def _question(self, request: RunRequest, institution: str, offer: Offered, parameters: Point) -> Question:
-        amount = offer.reservation(parameters)
-        return Question(
-            team=request.team,
-            institution=institution,
-            party=self.agreement.institutions[institution].party,
-            site=self.name,
-            campaign=request.campaign,
-            procedure=request.procedure,
-            version=offer.spec.version,
-            kind=offer.spec.kind,
-            purpose=request.purpose,
-            release=request.release,
-            parameters=parameters,
-            quantity=amount.value,
-            unit=amount.unit,
-        )
-
-    async def _open(self, envelope: Envelope, kind: str) -> RunBatch:
-        """Return what is in an envelope that a member of the agreement signed for this site just now."""
-        try:
-            institution = self.agreement.institutions.get(envelope.signer)
-            if institution is None:
-                raise Denied(f"'{envelope.signer[:60]}' is not an institution of the agreement.")
-            now = self._clock.now()
-            if not self.agreement.is_in_term(now):
-                raise Expired(f"The agreement '{self.agreement.name}' is not in its term.")
-            self.revocations.require_standing(envelope.signer, self.agreement)
-            payload = unseal(envelope, PublicKey.parse(institution.key), kind)
-            try:
-                payload.decode()  # all of it, since it is kept as text; what is read of it may be only a part
-                batch = _readers[kind](payload)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise Denied(f"The batch is not readable: {error}.") from error
-            if batch.audience != self.name:
-                raise Denied(f"The batch is for '{batch.audience[:60]}', not for '{self.name}'.")
-            if batch.institution != envelope.signer:
-                raise Denied(f"The batch speaks for '{batch.institution[:60]}', but '{envelope.signer}' signed it.")
-            if abs(now - batch.issued_at) > FRESH_S:
-                raise Expired("The batch was issued too long ago, or in the future.", "Check the clocks.")
-            if kind != PASS and self._is_replay(envelope.signature, now):
-                raise Denied("The batch came before: it is not taken twice.", "Sign the requests anew.")
-        except AgreementError as error:
-            self.ledger.append(RequestRefused(envelope.signer[:100], error.message))
-            await self.ledger.sync()
-            raise
-        return batch  # type: ignore[return-value]
-
-    def _is_replay(self, signature: bytes, now: float) -> bool:
-        """Return whether a batch with this signature came before, and remember it for as long as it is fresh."""
-        digest = hashlib.sha256(signature).digest()
-        if digest in self._batches:
-            return True
-        self._batches[digest] = now
-        while (oldest := next(iter(self._batches))) and self._batches[oldest] < now - 2 * FRESH_S:
-            del self._batches[oldest]
-        return False
 
     async def admit(self, envelope: Envelope) -> Pass:
         """Return the pass in an envelope; it is good for `FRESH_S` from when it was issued.
@@ -340,8 +182,7 @@ class Site:
         Raises:
             AgreementError: The pass is forged, stale, for somebody else, or its signer is no member.
         """
-        shown: Pass = await self._open(envelope, PASS)  # type: ignore[assignment]
-        return shown
+        return await self._gate.open(envelope, Pass)
 
     # ---- it runs ---------------------------------------------------------------------------------------------
 
@@ -378,7 +219,8 @@ class Site:
         live = [row for row in starting if row.run in self.runs.live]  # others were given up at their deadline
         stopped = [row for row in live if row.run in self._stopping]
         for row in stopped:
-            self._end(row, JobEnd(row.run, "cancelled", message="cancelled before it started"), is_unused=True)
+            end = JobEnd(row.run, "cancelled", message="cancelled before it started")
+            self._settlement.end(row, end, is_unused=True)
         self._stopping.difference_update(row.run for row in starting)
         going = [row for row in live if row.run in self.runs.live]
         failed: list[RunRow] = []
@@ -387,7 +229,7 @@ class Site:
         except ExecutorError as error:
             failed = [row for row in going if row.run in self.runs.live]
             for row in failed:
-                self._end(row, JobEnd(row.run, "failed", 0.0, {}, {}, "facility", True, error.message))
+                self._settlement.end(row, JobEnd(row.run, "failed", 0.0, {}, {}, "facility", True, error.message))
         for row in going:
             if row.run in self._stopping:  # asked while the executor was taking it
                 self._stopping.discard(row.run)
@@ -405,46 +247,11 @@ class Site:
         for end in ends:
             datasets: tuple[Dataset, ...] = ()
             if end.files:
-                end, datasets = await self._clock.blocking(lambda end=end: self._keep(end))
+                end, datasets = await self._clock.blocking(lambda end=end: self._settlement.keep(end))
             row = self.runs.live.get(end.run)
             if row is not None:  # else it was given up at its deadline meanwhile
-                self._end(row, end, datasets)
+                self._settlement.end(row, end, datasets)
         await self._advance()
-
-    def _keep(self, end: JobEnd) -> tuple[JobEnd, tuple[Dataset, ...]]:
-        """Keep the files of a run as datasets; a run whose files cannot be kept failed."""
-        try:
-            return end, tuple(self.datasets.put(Path(path), name) for name, path in end.files.items())
-        except OSError as error:
-            return _useless(end, f"a file of it cannot be kept: {error}"), ()
-
-    def _end(self, row: RunRow, end: JobEnd, datasets: tuple[Dataset, ...] = (), *, is_unused: bool = False) -> None:
-        """Write down how a run ended and settle its charge, in one record."""
-        offer = self._offer(row)
-        if offer is not None:
-            end = offer.judged(end)
-        if end.outcome == "succeeded" and offer is not None and (problem := offer.problem(end.outputs)):
-            end, datasets = _useless(end, problem), ()
-        is_free = is_unused or end.outcome == "lost" or end.fault == "facility"
-        is_charged = row.state == "started" and not is_free
-        charge = offer.charge(end.seconds, row.micro, row.parameters) if is_charged and offer is not None else 0
-        ended = RunEnded(
-            run=row.run,
-            outcome=end.outcome,
-            team=row.team,
-            reserved=row.micro,
-            charge=charge,
-            unit=row.unit,
-            queue_s=round(max(0.0, (row.started_at or self._clock.now()) - row.at) + end.queued_s, 6),
-            run_s=round(end.seconds, 6),
-            outputs=end.outputs,
-            datasets=datasets,
-            fault=end.fault,
-            retryable=end.retryable,
-            message=end.message,
-            evidence=end.evidence,
-        )
-        self.ledger.append(ended)
 
     async def _sweep(self) -> None:
         """End runs that are past their deadline as lost."""
@@ -453,7 +260,8 @@ class Site:
             now = self._clock.now()
             late = [row for row in self.runs.live.values() if row.deadline < now]
             for row in late:
-                self._end(row, JobEnd(row.run, "lost", retryable=True, message="no word of it by its deadline"))
+                end = JobEnd(row.run, "lost", retryable=True, message="no word of it by its deadline")
+                self._settlement.end(row, end)
             if late or self._queue:
                 await self._advance()
             for row in late:
@@ -461,32 +269,22 @@ class Site:
 
     async def _recover(self) -> None:
         """Write down that the site opened; queue what was accepted, settle what was running."""
-        self._remember_batches()
+        self._gate.recall()
         agreement = self.agreement.digest
         self.ledger.append(SiteOpened(self.name, self._key.name, self._key.public.text, agreement, renkei.__version__))
         self._grant()
         started: list[RunRow] = []
         for row in list(self.runs.live.values()):
-            if self._offer(row) is None:
+            if offer_of(row, self._offers) is None:
                 message = f"the site no longer offers '{row.procedure}' {row.version}"
-                self._end(row, JobEnd(row.run, "failed", fault="facility", retryable=True, message=message))
+                self._settlement.end(row, JobEnd(row.run, "failed", fault="facility", retryable=True, message=message))
             elif row.state == "accepted":
                 self._queue.append(row.run)
             else:
                 started.append(row)
         for end in await self._executor.settle([self._job(row) for row in started]):
-            self._end(self.runs.live[end.run], *self._keep(end))
+            self._settlement.end(self.runs.live[end.run], *self._settlement.keep(end))
         await self.ledger.sync()
-
-    def _remember_batches(self) -> None:
-        """Take up which batches came so recently that they would still be fresh."""
-        since, n = self._clock.now() - 2 * FRESH_S, 1024
-        while n < self.ledger.size and read_record(self.ledger.read(self.ledger.size - n)).at >= since:
-            n *= 4
-        for raw in self.ledger.read_from(self.ledger.size - n):
-            if b'"kind":"batch.received"' in raw[:100]:
-                record = read_record(raw)
-                self._batches[hashlib.sha256(record.body.signature).digest()] = record.at
 
     def _grant(self) -> None:
         """Bring the books to what the site's file says that teams may use; spent and reserved stay as they are."""
@@ -498,11 +296,6 @@ class Site:
             more = max(micro - granted, -available)
             if more:
                 self.ledger.append(AllocationGranted(team, more, unit, "site file"))
-
-    def _offer(self, row: RunRow) -> Offered | None:
-        """Return what a run was accepted for, if that is still on offer."""
-        offer = self._offers.get(row.procedure)
-        return offer if offer is not None and offer.spec.version == row.version else None
 
     def _job(self, row: RunRow) -> Job:
         return self._offers[row.procedure].job(row.run, row.parameters, f"{self._runs_directory}/{row.run}")
@@ -519,35 +312,14 @@ class Site:
         if row is None or row.state != "parked":
             state = "unknown here" if row is None else row.state
             raise UsageError(f"Run {run} is {state}, not waiting for approval.", "List runs with: renkei run list")
-        self.ledger.append(RunDecided(run, by, approved, note))
         self._decided.add(run)
-        verb = "approved" if approved else "denied"
-        reason = Reason(f"person.{verb}", f"{verb} by {by}" + (f": {note}" if note else ""), "site")
-        offer = self._offer(row)
-        if not approved:
-            self._refuse(row, row.request, row.batch, "denied", [reason])
-        elif why := self._lost_standing(row):
-            self._refuse(row, row.request, row.batch, "denied", [reason, why])
-        elif offer is None:
-            gone = Reason("procedure.unknown", f"this site no longer offers '{row.procedure}' {row.version}", "site")
-            self._refuse(row, row.request, row.batch, "invalid", [reason, gone])
-        else:
-            self._accept(row, row.request, row.batch, row.institution, offer, row.parameters, (reason,))
+        self._intake.decide(row, by, approved, note)
         await self._advance()
         return self.runs.rows[run].state
 
-    def _lost_standing(self, row: RunRow) -> Reason | None:
-        """Return why who asked for a run may no longer ask for it, or None."""
-        if why := self.revocations.against(row.institution, self.agreement):
-            return Reason("agreement.revoked", why, "agreement")
-        if not self.agreement.may_sign_for(row.institution, row.team):
-            text = f"'{row.institution}' is no longer an institution of team '{row.team}'"
-            return Reason("agreement.team", text, "agreement")
-        return None
-
     async def cancel(self, envelope: Envelope) -> None:
         """See `SiteHandle.cancel`."""
-        batch: CancelBatch = await self._open(envelope, CANCEL_BATCH)  # type: ignore[assignment]
+        batch = await self._gate.open(envelope, CancelBatch)
         for run in batch.runs:
             row = self.runs.rows.get(run)
             if row is not None and self.agreement.may_sign_for(batch.institution, row.team):
@@ -568,9 +340,9 @@ class Site:
         self.ledger.append(CancelAsked(run, by))
         if row.state == "parked":
             self._decided.add(run)
-            self._refuse(row, row.request, row.batch, "cancelled", [Reason("run.cancelled", f"cancelled by {by}")])
+            self._intake.refuse(row, "cancelled", Reason("run.cancelled", f"cancelled by {by}"))
         elif row.state == "accepted":
-            self._end(row, JobEnd(run, "cancelled", message=f"cancelled by {by} before it started"))
+            self._settlement.end(row, JobEnd(run, "cancelled", message=f"cancelled by {by} before it started"))
         elif run in self._launching:
             self._stopping.add(run)
         else:
@@ -587,7 +359,7 @@ class Site:
         """
         signed = tuple(dict.fromkeys((*self.agreement.parties, *agreement.parties)))
         self.ledger.append(AgreementAmended(agreement.version, agreement.digest, agreement.previous, signed))
-        self.agreement, self._policy = agreement, policy  # in one step with the record: no request comes between
+        self._terms.amend(agreement, policy)  # in one step with the record: no request comes between
         await self.ledger.sync()
 
     async def take_notice(self, given: Given) -> None:
@@ -657,17 +429,9 @@ class Site:
         await self.ledger.sync()
         return [None if seq is None else self.ledger.read(seq) for seq in last]
 
-    @asynccontextmanager
-    async def follow(self, team: str, campaign: str) -> AsyncGenerator[AsyncIterator[Reports]]:
+    def follow(self, team: str, campaign: str) -> AbstractAsyncContextManager[AsyncIterator[Reports]]:
         """See `SiteHandle.follow`."""
-        feed, key = _Feed(), (team, campaign)
-        self._feeds[key].append(feed)
-        try:
-            yield feed
-        finally:
-            self._feeds[key].remove(feed)
-            if not self._feeds[key]:
-                del self._feeds[key]
+        return self._feeds.follow(team, campaign)
 
     def datasets_of(self, run: str) -> tuple[Dataset, ...]:
         """Return the datasets that a run left behind, as far as its end is durable; none of a run not known here."""
@@ -682,14 +446,7 @@ class Site:
 
         It reads the ledger from there to its end, so call it from a thread.
         """
-        found: list[bytes] = []
-        for raw in self.ledger.read_from(since):
-            record = read_record(raw)
-            if isinstance(record.body, RunAccepted | RunRefused | RunParked | RunEnded):
-                row = self.runs.rows[record.body.run]
-                if (row.team, row.campaign) == (team, campaign):
-                    found.append(raw)
-        return found
+        return self._feeds.history(team, campaign, since)
 
     async def checkpoint(self) -> str:
         """See `SiteHandle.checkpoint`."""
@@ -702,46 +459,3 @@ class Site:
     async def leaves(self, size: int) -> bytes:
         """See `SiteHandle.leaves`."""
         return await self._clock.blocking(lambda: b"".join(self.ledger.leaf_hashes(size)))
-
-    def _publish(self, records: Sequence[Appended]) -> None:
-        by_campaign: dict[tuple[str, str], list[bytes]] = {}
-        for record in records:
-            body = record.body
-            if type(body) is RunEnded or (
-                isinstance(body, RunAccepted | RunRefused)
-                and body.run in self._decided
-                and not (isinstance(body, RunRefused) and body.code == "conflict")  # nothing to the run's campaign
-            ):
-                self._decided.discard(body.run)
-                row = self.runs.rows[body.run]
-                by_campaign.setdefault((row.team, row.campaign), []).append(record.raw)
-        for key, raws in by_campaign.items():
-            for feed in self._feeds.get(key, ()):
-                feed.put(raws)
-
-
-class _Feed:
-    """Reports on their way to one follower. Waiting for the next ones may be given up and begun again."""
-
-    def __init__(self) -> None:
-        self._waiting: list[bytes] = []
-        self._wake = anyio.Event()
-
-    def put(self, raws: Sequence[bytes]) -> None:
-        self._waiting += raws
-        self._wake.set()
-
-    def __aiter__(self) -> "_Feed":
-        return self
-
-    async def __anext__(self) -> Reports:
-        while not self._waiting:
-            await self._wake.wait()
-            self._wake = anyio.Event()
-        waiting, self._waiting = self._waiting, []
-        return waiting
-
-
-def _useless(end: JobEnd, message: str) -> JobEnd:
-    """Return the end of a run that ended well, but whose results cannot be used."""
-    return JobEnd(end.run, "failed", end.seconds, {}, {}, "facility", True, message, end.evidence)

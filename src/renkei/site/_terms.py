@@ -9,11 +9,11 @@ from typing import Protocol
 import msgspec
 
 from renkei.clock import Clock, iso
-from renkei.errors import AgreementError, Denied, RenkeiError
+from renkei.errors import AgreementError, Denied, Expired, RenkeiError
 from renkei.ledger import Table
 from renkei.model.agreement import Agreement, parse_agreement
 from renkei.model.files import read_bytes
-from renkei.model.records import AgreementAmended, Body, InstitutionRevoked
+from renkei.model.records import AgreementAmended, Body, InstitutionRevoked, Reason
 from renkei.policy import Policy
 from renkei.trust.endorsement import require_succession, signatures_path
 from renkei.trust.keys import PublicKey
@@ -113,6 +113,45 @@ class Revocations(Table[RevocationRow]):
             raise Denied(why, "A later version of the agreement can name it with a new key.")
 
 
+class Terms:
+    """What a site works under now: the agreement in force, the policy under it, and who was revoked.
+
+    Args:
+        agreement: Who belongs and who may do what.
+        policy: The agreement's rules and the site's own policies.
+        revocations: The notices that the site took in.
+    """
+
+    def __init__(self, agreement: Agreement, policy: Policy, revocations: Revocations) -> None:
+        self.agreement, self.policy, self._revocations = agreement, policy, revocations
+
+    def amend(self, agreement: Agreement, policy: Policy) -> None:
+        """Go over to the next version of the agreement and the policy under it."""
+        self.agreement, self.policy = agreement, policy
+
+    def require_term(self, now: float) -> None:
+        """Refuse everything outside of the agreement's term.
+
+        Raises:
+            Expired: It has not begun, or is over.
+        """
+        if not self.agreement.is_in_term(now):
+            raise Expired(f"The agreement '{self.agreement.name}' is not in its term.")
+
+    def require_standing(self, institution: str) -> None:
+        """See `Revocations.require_standing`."""
+        self._revocations.require_standing(institution, self.agreement)
+
+    def lost_standing(self, institution: str, team: str) -> Reason | None:
+        """Return why an institution that asked for a run of a team may no longer ask for it, or None."""
+        if why := self._revocations.against(institution, self.agreement):
+            return Reason("agreement.revoked", why, "agreement")
+        if not self.agreement.may_sign_for(institution, team):
+            text = f"'{institution}' is no longer an institution of team '{team}'"
+            return Reason("agreement.team", text, "agreement")
+        return None
+
+
 def require_place(agreement: Agreement, site: str, institution: str, key: PublicKey) -> None:
     """Refuse an agreement that does not have a site at its institution, with its key.
 
@@ -148,7 +187,11 @@ class Bound(Protocol):
     """Who works under an agreement: a site."""
 
     name: str
-    agreement: Agreement
+
+    @property
+    def agreement(self) -> Agreement:
+        """The version in force."""
+        ...
 
     async def amend(self, agreement: Agreement, policy: Policy) -> None:
         """Work under the next version from now on."""

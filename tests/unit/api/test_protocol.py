@@ -38,7 +38,7 @@ from renkei.federation.http import PASS_S, HttpSite
 from renkei.ids import IdMint
 from renkei.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from renkei.model.records import read_record
-from renkei.site._site import FRESH_S
+from renkei.site._gate import FRESH_S
 from renkei.trust.note import parse_checkpoint
 from renkei.trust.revocation import read_notices, revoke
 
@@ -436,7 +436,7 @@ async def test_batches_that_are_stale_anyhow_are_forgotten(tmp_path: Path, clock
         for _ in range(5):
             await here.submit(batch(here, request()))
             clock.time += FRESH_S
-        assert len(here._batches) == 3, "those of twice the time that a batch is fresh for"
+        assert len(here._gate._batches) == 3, "those of twice the time that a batch is fresh for"
 
 
 async def test_a_question_about_too_many_runs_is_refused(

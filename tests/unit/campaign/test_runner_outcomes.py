@@ -313,8 +313,8 @@ async def test_a_site_speaks_of_its_own_runs_alone(tmp_path: Path, clock: HandCl
             (ended,) = records(first, "run.ended")
             other = next(iter(jp.jobs))
             forged = ended.raw.replace(run.encode(), other.encode())
-            for feed in first._feeds["search"]:
-                feed.put([forged])
+            (feed,) = first._feeds._feeds["fusion", "search"]
+            feed.put([forged])
             await settled()
             assert campaign.runs.rows[other].state == "accepted"
             await jp.succeed(other, value=0.75)

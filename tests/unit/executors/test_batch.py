@@ -10,7 +10,8 @@ import pytest
 from hand_clock import HandClock
 from renkei.errors import ExecutorError, SubmitRejected
 from renkei.executors import Command, Job, JobEnd
-from renkei.executors._batch import BatchExecutor, Meaning, Seen, Submission
+from renkei.executors._batch import BatchExecutor
+from renkei.executors._scheduler import Meaning, Seen, Submission
 from renkei.executors.slurm import STATES
 from renkei.model.site_file import ExecutorTable
 

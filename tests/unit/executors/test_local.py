@@ -1,6 +1,7 @@
 """The local executor: a crash belongs to its run alone, and nothing is lost or done twice."""
 
 import os
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -319,3 +320,48 @@ async def test_after_a_restart_only_evidence_counts(tmp_path: Path) -> None:
     ends = await LocalExecutor(1, tmp_path / "logs", SystemClock()).settle([finished, unfinished, python])
     assert [end.outcome for end in ends] == ["succeeded", "lost", "lost"]
     assert ends[0].outputs == {"y": 1.0}
+
+
+async def test_of_the_jobs_of_a_worker_the_one_that_it_began_is_active(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        jobs = [b.job("r", "sleep", 0.3), b.job("s", "sleep", 0.3), b.job("t", "quick")]
+        await b.executor.submit(jobs)
+        handed = [b.executor.look(job.run) for job in jobs]
+        assert [found and found.state for found in handed] == ["queued"] * 3
+        await until_active(b, "r")
+        shown = [b.executor.look(job.run) for job in jobs]
+        assert [found and found.state for found in shown] == ["active", "queued", "queued"]
+        assert len({found and found.number for found in shown}) == 1, "one process has them all"
+        await until_active(b, "s")
+        assert b.executor.look("r") is None
+        assert b.executor.look("unheard of") is None
+
+
+async def until_active(b: Bench, run: str) -> None:
+    with anyio.fail_after(20):
+        while (found := b.executor.look(run)) is None or found.state != "active":
+            await anyio.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("python", "problem"),
+    [
+        (
+            "#!/bin/sh\necho 'half a sentence' >&2\necho 'no module renkei' >&2\nexit 3\n",
+            "with code 3: no module renkei",
+        ),
+        (None, "No worker process can be started"),
+    ],
+)
+async def test_a_python_that_cannot_be_a_worker_is_found_out(
+    python: str | None, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = LocalExecutor(1, tmp_path / "logs", SystemClock())
+    path = tmp_path / "python"
+    if python is not None:
+        path.write_text(python)
+        path.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+    (found,) = await executor.check()
+    assert problem in found
+    assert "half a sentence" not in found

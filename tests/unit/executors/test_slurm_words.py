@@ -8,7 +8,7 @@ import pytest
 from hand_clock import HandClock
 from renkei.errors import ExecutorError, ReplyUnreadable, SubmitRejected
 from renkei.executors import Resources, slurm
-from renkei.executors._batch import Seen, Submission
+from renkei.executors._scheduler import Seen, Submission
 from renkei.executors._tools import Said
 from renkei.executors.slurm import Slurm
 

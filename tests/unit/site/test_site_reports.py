@@ -123,6 +123,51 @@ async def test_a_slow_follower_gets_everything_in_order(tmp_path: Path, clock: H
     assert heard == [a.run for a in asked]
 
 
+async def test_the_history_of_a_campaign_holds_its_own_runs_only(tmp_path: Path, clock: HandClock) -> None:
+    executor = FakeExecutor(answer=succeed)
+    mine, other, denied = request(), request(campaign="other"), request(purpose="weapons")
+    theirs = request(team="quantum")  # another team's campaign of the same name
+    async with site(tmp_path, clock, executor).opened() as here:
+        await said(here, mine, other, denied)
+        await said(here, theirs, signer="jp-lab")
+        await until(lambda: not here.runs.live)
+        told = {
+            key: [(record.kind, record.body.run) for record in map(read_record, here.history(*key, 0))]
+            for key in (("fusion", "search"), ("fusion", "other"), ("quantum", "search"), ("quantum", "other"))
+        }
+    assert sorted(told["fusion", "search"]) == sorted(
+        [("run.accepted", mine.run), ("run.refused", denied.run), ("run.ended", mine.run)]
+    )
+    assert told["fusion", "other"] == [("run.accepted", other.run), ("run.ended", other.run)]
+    assert told["quantum", "search"] == [("run.accepted", theirs.run), ("run.ended", theirs.run)]
+    assert told["quantum", "other"] == []
+
+
+async def test_a_history_begins_where_it_is_asked_to(tmp_path: Path, clock: HandClock) -> None:
+    executor = FakeExecutor()
+    async with site(tmp_path, clock, executor).opened() as here:
+        await said(here, first := request())
+        await said(here, second := request())
+        await executor.succeed(first.run, second.run)
+        whole = here.history("fusion", "search", 0)
+        seqs = [read_record(raw).seq for raw in whole]
+        assert len(whole) == 4
+        for n, seq in enumerate(seqs):
+            assert here.history("fusion", "search", seq) == whole[n:]
+            assert here.history("fusion", "search", seq + 1) == whole[n + 1 :]
+
+
+async def test_a_conflict_is_no_part_of_the_history_of_the_run_whose_id_it_took(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    async with site(tmp_path, clock, FakeExecutor()).opened() as here:
+        await said(here, asked := request())
+        (conflict,) = await said(here, request(run=asked.run, team="quantum", campaign="thief"), signer="jp-lab")
+        assert (conflict.kind, conflict.body.code) == ("run.refused", "conflict")
+        assert [read_record(raw).kind for raw in here.history("fusion", "search", 0)] == ["run.accepted"]
+        assert here.history("quantum", "thief", 0) == []
+
+
 async def test_a_run_that_ends_before_its_receipt_is_returned_is_reported(tmp_path: Path, clock: HandClock) -> None:
     executor = FakeExecutor(answer=succeed)
     async with site(tmp_path, clock, executor).opened() as here, listening(here) as heard:

@@ -131,6 +131,17 @@ async def test_waiting_in_the_queue_is_told_apart_from_running(tmp_path: Path, c
     assert [(r.body.queue_s, r.body.run_s) for r in ends] == [(0.0, 30.0), (30.0, 12.0)]
 
 
+async def test_waiting_in_the_engine_counts_as_waiting_too(tmp_path: Path, clock: HandClock) -> None:
+    async with opened(tmp_path, clock, capacity=1) as (here, executor):
+        first, second = request(), request()
+        await said(here, first, second)
+        clock.time += 30
+        await executor.succeed(first.run, seconds=20.0, queued_s=10.0)
+        await executor.succeed(second.run, seconds=3.0, queued_s=7.5)
+        ends = records(here, "run.ended")
+    assert [(r.body.queue_s, r.body.run_s) for r in ends] == [(10.0, 20.0), (37.5, 3.0)]
+
+
 async def test_runs_start_in_the_order_in_which_they_came_and_only_where_there_is_room(
     tmp_path: Path, clock: HandClock
 ) -> None:

@@ -2,11 +2,9 @@
 
 It is one SQLite file for all workers on a machine.
 
-A task is worked on by one worker, and its lease on it is a lock that the kernel frees when the worker's process ends,
-however it ends: so whoever looks next knows at once, and no clock has a say in it.
+A task is worked on by one worker, for as long as that is alive (`Leases`).
 """
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -18,6 +16,7 @@ from typing import Any, Literal, TypeVar
 import anyio
 import msgspec
 
+from renkei.api.iri._leases import Leases
 from renkei.clock import Clock
 from renkei.errors import LedgerError, SiteError
 from renkei.ids import IdMint
@@ -152,14 +151,13 @@ class Store:
         self.path, self._clock = path, clock
         self._mint = IdMint(clock)
         self.worker = self._mint.new()
-        self._locks = path.with_name(f"{path.name}.workers")
         self._lock = threading.Lock()
         self._turn = anyio.Lock()  # so that those that wait to write do it here, and not in so many threads
         try:
-            self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             path.chmod(0o600)  # SQLite gives its other files the same mode
-            self._lease = self._take_lease()
+            self._leases = Leases(path.with_name(f"{path.name}.workers"), self.worker)
             self._db = _connect(path)
             self._reads = _connect(path)
         except (OSError, sqlite3.Error) as error:
@@ -170,8 +168,7 @@ class Store:
         with self._lock:
             self._db.close()
             self._reads.close()
-            self._locks.joinpath(self.worker).unlink(missing_ok=True)
-            os.close(self._lease)
+            self._leases.close()
 
     # ---- tasks -----------------------------------------------------------------------------------------------
 
@@ -324,7 +321,7 @@ class Store:
         def settle(db: sqlite3.Connection) -> int:
             n = 0
             for (worker,) in db.execute("SELECT DISTINCT worker FROM task WHERE state = 'active'").fetchall():
-                if self._is_alive(worker):
+                if self._leases.is_alive(worker):
                     continue
                 for task, command, is_deleted in db.execute(
                     "SELECT id, command, is_deleted FROM task WHERE state = 'active' AND worker = ?", (worker,)
@@ -369,7 +366,7 @@ class Store:
                 f"SELECT digest, id, worker, status, body, created FROM answer {where}",  # noqa: S608
                 (user, operation, resource, key),
             ).fetchone()
-            if row is not None and now - row[5] > KEEP_ANSWER_S and not self._is_alive(row[2]):
+            if row is not None and now - row[5] > KEEP_ANSWER_S and not self._leases.is_alive(row[2]):
                 db.execute(f"DELETE FROM answer {where}", (user, operation, resource, key))  # noqa: S608
                 row = None
             if row is None:
@@ -383,7 +380,7 @@ class Store:
                 return "other body"
             if row[3] is not None:
                 return Answer(row[3], row[4])
-            if self._is_alive(row[2]):
+            if self._leases.is_alive(row[2]):
                 return "in progress"
             db.execute(f"UPDATE answer SET worker = ? {where}", (self.worker, user, operation, resource, key))  # noqa: S608
             return Attempt(user, operation, resource, key, row[1])
@@ -434,13 +431,12 @@ class Store:
             for user, operation, resource, key, worker in db.execute(
                 "SELECT user, operation, resource, key, worker FROM answer WHERE created < ?", (now - KEEP_ANSWER_S,)
             ).fetchall():
-                if not self._is_alive(worker):
+                if not self._leases.is_alive(worker):
                     db.execute(
                         "DELETE FROM answer WHERE user = ? AND operation = ? AND resource = ? AND key = ?",
                         (user, operation, resource, key),
                     )
-            for lock in self._locks.glob("[!.]*"):
-                self._is_alive(lock.name)  # removes it where it is of no worker any more
+            self._leases.sweep()
 
         await self._write(forget)
 
@@ -465,32 +461,6 @@ class Store:
 
         async with self._turn:
             return await self._clock.blocking(write)
-
-    def _take_lease(self) -> int:
-        """Make and lock the file that stands for this worker; it has its name only once it is locked."""
-        part = self._locks / f".{self.worker}"
-        lease = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lease, fcntl.LOCK_EX)
-        os.replace(part, self._locks / self.worker)
-        return lease
-
-    def _is_alive(self, worker: str) -> bool:
-        if worker in ("", self.worker):
-            return worker != ""
-        path = self._locks / worker
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        else:
-            path.unlink(missing_ok=True)
-            return False
-        finally:
-            os.close(lock)
 
 
 @contextmanager

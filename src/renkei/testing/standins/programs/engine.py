@@ -143,6 +143,10 @@ class Store:
         self.jobs[key] = job
         return job
 
+    def called(self, key: str) -> list[Job]:
+        """Return the jobs that a number means: one job or sub-job, or all of an array."""
+        return [job for job in self.jobs.values() if key in (job["key"], job["array"])]
+
     def advance(self) -> None:
         """Start what there is room for; drop what has left the history."""
         now = time.time()
@@ -374,6 +378,20 @@ def options(
 def pairs(texts: Sequence[str]) -> dict[str, str]:
     """Return what stands before and after the "=" of each text."""
     return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
+
+
+def seconds(text: str) -> float:
+    """Return how long "H:MM:SS", "MM:SS" or "SS" is."""
+    total = 0.0
+    for part in text.split(":"):
+        total = total * 60 + float(part)
+    return total
+
+
+def hms(seconds: float, n_digits: int = 2) -> str:
+    """Return a time as "HH:MM:SS", with so many digits of hours at least."""
+    whole = int(seconds)
+    return f"{whole // 3600:0{n_digits}d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def indices(text: str, error: Callable[[], Refused]) -> list[int]:

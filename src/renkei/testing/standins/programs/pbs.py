@@ -19,7 +19,7 @@ import pwd
 import time
 from typing import Any
 
-from .engine import Answer, Job, Refused, Store, indices, main, options, pairs
+from .engine import Answer, Job, Refused, Store, hms, indices, main, options, pairs, seconds
 
 SERVER = "pbs-standin"
 STATES = {"held": "H", "queued": "Q", "starting": "R", "running": "R", "ending": "E", "ended": "F"}
@@ -61,7 +61,7 @@ def qsub(store: Store, arguments: list[str]) -> Answer:
     if accounts and account not in accounts:
         raise Refused("qsub: Invalid account", 171)
     chunks = asked.get("select", "1")
-    limit_s = _seconds(asked["walltime"])
+    limit_s = seconds(asked["walltime"])
     if int(chunks.partition(":")[0]) > store.settings["max_nodes"] or limit_s > store.settings["max_limit_s"]:
         raise Refused("qsub: Job violates queue and/or server resource limits", 188)
     members: list[int] | None = None
@@ -211,7 +211,7 @@ def _view(job: Job) -> dict[str, Any]:
         "Priority": 0,
         "qtime": _date(job["submitted"]),
         "Rerunable": said["rerunnable"],
-        "Resource_List": {"select": said["select"], "walltime": _clock(job["limit_s"])},
+        "Resource_List": {"select": said["select"], "walltime": hms(job["limit_s"])},
         "substate": 42,
         "Variable_List": {word: _number(value) for word, value in json.loads(said["variables"]).items()},
         "project": "_pbs_project_default",
@@ -219,10 +219,10 @@ def _view(job: Job) -> dict[str, Any]:
     if said["account"]:
         view["Account_Name"] = said["account"]
     if job["started"]:
-        seconds = (job["ended"] or time.time()) - job["started"]
+        elapsed = (job["ended"] or time.time()) - job["started"]
         view["stime"] = _date(job["started"])
         view["resources_used"] = {"cpupercent": 0, "cput": "00:00:00", "mem": "0b", "ncpus": 1}
-        view["resources_used"]["walltime"] = _clock(seconds)
+        view["resources_used"]["walltime"] = hms(elapsed)
         view["comment"] = (
             f"Job run at {time.strftime('%a %b %d at %H:%M', time.localtime(job['started']))} on (n1:ncpus=1)"
         )
@@ -252,7 +252,7 @@ def qdel(store: Store, arguments: list[str]) -> Answer:
     del found
     err, code = "", 0
     for key in keys:
-        jobs = [job for job in store.jobs.values() if key in (job["key"], job["array"])]
+        jobs = store.called(key)
         if not [job for job in jobs if job["state"] != "forgotten"]:
             err, code = err + f"qdel: Unknown Job Id {key}\n", 153
         elif all(job["state"] == "ended" for job in jobs):
@@ -274,7 +274,7 @@ def qrls(store: Store, arguments: list[str]) -> Answer:
 
 def _move(store: Store, keys: list[str], command: str, old: str, new: str) -> Answer:
     for key in keys:
-        jobs = [job for job in store.jobs.values() if key in (job["key"], job["array"])]
+        jobs = store.called(key)
         if not jobs:
             raise Refused(f"{command}: Unknown Job Id {key}", 153)
         for job in jobs:
@@ -282,20 +282,8 @@ def _move(store: Store, keys: list[str], command: str, old: str, new: str) -> An
     return Answer()
 
 
-def _seconds(text: str) -> float:
-    total = 0.0
-    for part in text.split(":"):
-        total = total * 60 + float(part)
-    return total
-
-
-def _clock(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-
-
-def _date(seconds: float) -> str:
-    return time.asctime(time.localtime(seconds))
+def _date(at: float) -> str:
+    return time.asctime(time.localtime(at))
 
 
 def run() -> None:

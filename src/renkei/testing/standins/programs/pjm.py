@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Callable
 
-from .engine import Answer, Job, Refused, Store, indices, main, options, pairs
+from .engine import Answer, Job, Refused, Store, hms, indices, main, options, pairs, seconds
 
 STATES = {"held": "HLD", "queued": "QUE", "starting": "RNA", "running": "RUN", "ending": "RNO"}
 COLUMNS = {
@@ -86,9 +86,9 @@ def pjsub(store: Store, arguments: list[str]) -> Answer:
         nodes *= int(length)
     if nodes > store.settings["max_nodes"]:
         raise refused(f"0057 pjsub node={nodes} is greater than the upper limit ({store.settings['max_nodes']}).")
-    limit_s = _seconds(asked.get("elapse", "1:00:00"))
+    limit_s = seconds(asked.get("elapse", "1:00:00"))
     if limit_s > store.settings["max_limit_s"]:
-        upper = _clock(store.settings["max_limit_s"])
+        upper = hms(store.settings["max_limit_s"], 4)
         raise refused(f"0057 pjsub elapse={asked['elapse']} is greater than the upper limit ({upper}).")
     members: list[int] | None = None
     if "--bulk" in one:
@@ -194,7 +194,7 @@ def _row(job: Job) -> dict[str, str]:
         "adt": _date(job["submitted"]),
         "sdt": _date(job["started"]),
         "edt": _date(job["ended"]),
-        "elp": _clock(elapsed),
+        "elp": hms(elapsed, 4),
         "cmt": job["said"].get("comment", ""),
         "ermsg": job["said"].get("reason", "-"),
     }
@@ -226,8 +226,7 @@ def pjrls(store: Store, arguments: list[str]) -> Answer:
 def _each(store: Store, keys: list[str], command: str, text: str, act: Callable[[Job], None]) -> Answer:
     out, err = "", ""
     for key in keys:
-        jobs = [job for job in store.jobs.values() if key in (job["key"], job["array"])]
-        jobs = [job for job in jobs if job["state"] not in ("ended", "forgotten")]
+        jobs = [job for job in store.called(key) if job["state"] not in ("ended", "forgotten")]
         for job in jobs:
             act(job)
         if jobs:
@@ -237,20 +236,8 @@ def _each(store: Store, keys: list[str], command: str, text: str, act: Callable[
     return Answer(out, err, 0 if store.settings["is_zero_on_error"] else int(bool(err)))
 
 
-def _seconds(text: str) -> float:
-    total = 0.0
-    for part in text.split(":"):
-        total = total * 60 + float(part)
-    return total
-
-
-def _clock(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{whole // 3600:04d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-
-
-def _date(seconds: float) -> str:
-    return time.strftime("%m/%d %H:%M:%S", time.localtime(seconds)) if seconds else "-"
+def _date(at: float) -> str:
+    return time.strftime("%m/%d %H:%M:%S", time.localtime(at)) if at else "-"
 
 
 def run() -> None:
