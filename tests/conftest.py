@@ -22,4 +22,4 @@ def anyio_backend() -> str:
 
 
 def pytest_configure() -> None:
-    pytest.register_assert_rewrite("renkei.testing.executors")
+    pytest.register_assert_rewrite("renkei.testing.executors", "renkei.testing.planners")

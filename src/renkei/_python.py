@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 
 from renkei.campaign import Campaign as OpenCampaign
-from renkei.campaign import TrialRow
+from renkei.campaign import TrialRow, planner_sources
 from renkei.clock import SystemClock
 from renkei.errors import UsageError, did_you_mean
 from renkei.home._check import check_embedded
@@ -84,7 +84,8 @@ class AskTell:
                 self._home.begin(self._definition, self._path.absolute().parent)
             key = self._home.key(LOCAL_PARTY)
             directory = self._home.campaign_directory(name)
-            self._open = OpenCampaign(self._definition, directory, key, "", SystemClock())
+            sources = planner_sources(self._definition)
+            self._open = OpenCampaign(self._definition, directory, key, "", SystemClock(), sources=sources)
             self._open.take_up()
             anyio.run(self._open.sync)
         except BaseException:

@@ -7,6 +7,7 @@
     │   └── ConfigError            a file has mistakes (all of them are listed)
     ├── AgreementError             the terms of the partnership say no
     │   ├── Denied
+    │   │   └── Replayed
     │   ├── ApprovalNeeded
     │   └── Expired
     ├── SiteError                  a site could not do its part
@@ -108,6 +109,12 @@ class Denied(AgreementError):
     """Policy or agreement forbids it; the message carries the reasons."""
 
     code = "denied"
+
+
+class Replayed(Denied):
+    """A signed batch came before. It says nothing about what became of the first one: ask about its runs."""
+
+    code = "replayed"
 
 
 class ApprovalNeeded(AgreementError):

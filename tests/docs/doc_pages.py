@@ -4,7 +4,7 @@ A fenced block with a title is a file: ```toml title="campaign.toml". A block of
 follows `$ ` is typed, the rest is what it prints. `exit=N` says with what its last command exits, if not with 0.
 A block that is marked `fragment` shows a part of a file, `untested` what cannot be done in a test. `with=slurm` needs
 that batch system: a private Slurm where one is installed, else the block is left out; of pbs, pjm and flux the
-stand-ins of `renkei.testing`. `with=curl` needs that program.
+stand-ins of `renkei.testing`. `with=curl` needs that program, `with=optuna` that package.
 
 Output is compared loosely: `...` stands for anything (so does the beginning of an id with `...` after it), a number for
 any number, a blank for any blanks.
@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Timer
 from types import TracebackType
@@ -220,7 +221,7 @@ def surroundings(needs: Iterable[str], folder: Path) -> Generator[Had]:
                 stack.callback(stand_in.stop)
                 path = (stand_in.bin, Path(sys.executable).parent, os.environ["PATH"])
                 environment["PATH"] = os.pathsep.join(map(str, path))
-            elif shutil.which(need) is None:
+            elif shutil.which(need) is None and find_spec(need) is None:
                 missing.add(need)
         yield Had(environment, frozenset(missing))
 

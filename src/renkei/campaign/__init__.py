@@ -2,6 +2,7 @@
 
 from renkei.campaign._campaign import Campaign, best_of, observations_of
 from renkei.campaign._runner import Runner
+from renkei.campaign._sources import planner_sources
 from renkei.campaign._state import RunRow, Status, StatusRow, TrialRow, TrialRuns, Trials
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "Trials",
     "best_of",
     "observations_of",
+    "planner_sources",
 ]

@@ -1,11 +1,11 @@
 """A campaign's own side: its ledger, its planner, what it has found. `ask` and `tell`; the runner adds sites."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import renkei
-from renkei.campaign._state import PENDING, Status, TrialRow, TrialRuns, Trials
+from renkei.campaign._state import PENDING, RunRow, Status, TrialRow, TrialRuns, Trials
 from renkei.clock import Clock
 from renkei.errors import UsageError
 from renkei.ids import IdMint
@@ -22,8 +22,8 @@ from renkei.model.records import (
     TrialProposed,
     read_record,
 )
-from renkei.model.space import Observation, Point, reached
-from renkei.planning import Planner, create
+from renkei.model.space import SOURCE, Observation, Point, reached
+from renkei.planning import Confirming, Planner, Source, create
 from renkei.planning.pareto import Yardstick
 from renkei.trust.keys import Key
 
@@ -42,6 +42,10 @@ class Campaign:
         agreement: Digest of the agreement that it works under.
         clock: Time, randomness, blocking calls.
         warm: Observations of earlier campaigns.
+        sources: What its planner chooses among, if it does; see `planner_sources`.
+
+    Attributes:
+        is_confirming: Whether nothing but a confirmation is left to be proposed.
 
     Raises:
         LedgerError: The ledger cannot be opened.
@@ -56,14 +60,17 @@ class Campaign:
         agreement: str,
         clock: Clock,
         warm: Sequence[Observation] = (),
+        sources: Sequence[Source] = (),
     ) -> None:
         self.file, self.name, self.directory, self.key, self.clock = file, file.name, directory, key, clock
         self.trials, self.runs, self.status = Trials(), TrialRuns(), Status()
+        self._counts = {source.name: source.counts for source in sources}
         self._planner: Planner = create(
             file.planner.name,
             file.space,
             file.objectives,
             constraints=file.constraints,
+            sources=sources,
             seed=file.seed,
             warm=warm,
             options=file.planner.options,
@@ -85,13 +92,22 @@ class Campaign:
                 f"Campaign '{file.name}' exists already and was defined otherwise.",
                 "Give the new one another name, or resume the old one with: renkei campaign resume NAME",
             )
-        self._untold = _ended(self.trials.rows.values())
+        self._untold = _ended(self.trials.rows.values(), self.runs.rows)
+        self._may_confirm = bool(self._counts) and isinstance(self._planner, Confirming)
+        self._has_confirmed = self.is_confirming = any(row.confirms for row in self.trials.rows.values())
 
-    def take_up(self) -> None:
-        """Write down that somebody drives it again; nothing to say of a campaign that was only just opened."""
+    def take_up(self, *, has_waited: bool = False) -> None:
+        """Write down that somebody drives it again; nothing to say of a campaign that was only just opened.
+
+        Args:
+            has_waited: Whether it waited for others since it was opened: its time begins only now.
+        """
+        row = self.status.row
         if self.ledger.size > self._size_at_opening:
+            if has_waited:
+                self.ledger.append(CampaignResumed(renkei.__version__, row.active_s))
             return
-        last, row = read_record(self.ledger.read(self.ledger.size - 1)), self.status.row
+        last = read_record(self.ledger.read(self.ledger.size - 1))
         self.ledger.append(CampaignResumed(renkei.__version__, row.active_s + last.at - row.session_at))
 
     # ---- ask and tell ----------------------------------------------------------------------------------------
@@ -103,22 +119,37 @@ class Campaign:
         planner cannot propose a point.
         """
         untold, self._untold = self._untold, []
-        pending = [row.parameters for row in self.trials.pending.values()]
+        pending = [_point(row) for row in self.trials.pending.values()]
+        planner, is_last = self._planner, self.is_confirming
 
         def think() -> list[Point]:
             if untold:
-                self._planner.tell(untold)
-            return self._planner.ask(n, pending)
+                planner.tell(untold)
+            if is_last and isinstance(planner, Confirming):
+                return [point] if (point := planner.confirm(pending)) is not None else []
+            return planner.ask(n, pending)
 
         return think
+
+    @property
+    def owes_confirmation(self) -> bool:
+        """Whether it is still to try, at a source that counts, the point that its planner believes to be best."""
+        return self._may_confirm and not self._has_confirmed
 
     def propose(self, points: Sequence[Point]) -> list[TrialRow]:
         """Write points down as trials."""
         rows: list[TrialRow] = []
         for point in points:
-            trial = self.new_id()
-            self.ledger.append(TrialProposed(trial, len(self.trials.rows), point, self.file.planner.name))
+            trial, source = self.new_id(), str(point.get(SOURCE, "")) if self._counts else ""
+            parameters = {name: value for name, value in point.items() if name != SOURCE} if source else point
+            counts = self._counts.get(source, True)
+            self.ledger.append(
+                TrialProposed(
+                    trial, len(self.trials.rows), parameters, self.file.planner.name, source, counts, self.is_confirming
+                )
+            )
             rows.append(self.trials.rows[trial])
+            self._has_confirmed = self.is_confirming
         return rows
 
     def observe(self, trial: str, outputs: Mapping[str, float], run: str = "") -> None:
@@ -153,7 +184,7 @@ class Campaign:
             row = self.trials.rows.get(trial)
             raise UsageError(f"Trial {trial} is {row.state if row else 'unknown here'}, not pending.")
         self.ledger.append(fate)
-        self._untold.append(_observation(self.trials.rows[trial]))
+        self._untold.append(_observation(self.trials.rows[trial], self.runs.rows))
 
     def end(self, state: str, why: str) -> None:
         """Write down that the campaign is over: reached, exhausted or stopped."""
@@ -167,7 +198,9 @@ class Campaign:
 
     def has_reached(self, row: TrialRow) -> bool:
         """Return whether a trial made the discovery that the campaign is after."""
-        return row.state == "observed" and reached(row.outputs, self.file.objectives, self.file.constraints)
+        return (
+            row.state == "observed" and row.counts and reached(row.outputs, self.file.objectives, self.file.constraints)
+        )
 
     @property
     def best(self) -> TrialRow | None:
@@ -176,8 +209,8 @@ class Campaign:
 
 
 def best_of(rows: Iterable[TrialRow], file: CampaignFile) -> TrialRow | None:
-    """Return the best observed trial that holds every constraint; see `Yardstick` for several objectives."""
-    observed = [row for row in rows if row.state == "observed"]
+    """Return the best observed trial that counts and holds every constraint; see `Yardstick` for several objectives."""
+    observed = [row for row in rows if row.state == "observed" and row.counts]
     try:
         yardstick = Yardstick(file.objectives, file.constraints, [row.outputs for row in observed])
     except UsageError:  # several objectives, none with a reach, and nothing feasible yet
@@ -186,21 +219,37 @@ def best_of(rows: Iterable[TrialRow], file: CampaignFile) -> TrialRow | None:
     return min(ranked, key=lambda each: each[:2])[2] if ranked else None
 
 
-def _observation(row: TrialRow) -> Observation:
-    return Observation(row.parameters, row.state, row.outputs)
-
-
-def observations_of(ledger: Path) -> list[Observation]:
+def observations_of(ledger: Path, sources: Collection[str] = ()) -> list[Observation]:
     """Return what an earlier campaign observed, in the order in which its trials ended.
+
+    Args:
+        ledger: Of the earlier campaign.
+        sources: Those that the observations are for to choose among. Observations at others are left out, unless they
+            count: those name no source.
 
     Raises:
         LedgerError: There is no readable ledger at this path.
     """
     with LedgerReader(ledger) as reader:
-        rows = reader.table("trials", TrialRow).values()
-    return _ended(rows)
+        rows, runs = reader.table("trials", TrialRow), reader.table("runs", RunRow)
+    for row in rows.values():
+        row.source = row.source if row.source in sources else ""
+    return _ended((row for row in rows.values() if row.counts or row.source), runs)
 
 
-def _ended(rows: Iterable[TrialRow]) -> list[Observation]:
+def _ended(rows: Iterable[TrialRow], runs: Mapping[str, RunRow]) -> list[Observation]:
     """Return what became of the trials that are not pending, in the order in which it was written down."""
-    return [_observation(row) for row in sorted(rows, key=lambda row: row.ended_seq) if row.state != PENDING]
+    return [_observation(row, runs) for row in sorted(rows, key=lambda row: row.ended_seq) if row.state != PENDING]
+
+
+def _observation(row: TrialRow, runs: Mapping[str, RunRow]) -> Observation:
+    if not row.source:
+        return Observation(row.parameters, row.state, row.outputs)
+    last = runs.get(row.run)
+    seconds = math.nan if last is None else last.queue_s + last.run_s
+    return Observation(_point(row), row.state, row.outputs, seconds=seconds)
+
+
+def _point(row: TrialRow) -> Point:
+    """Return a trial's point as planners know it: with its source, where they chose that."""
+    return {**row.parameters, SOURCE: row.source} if row.source else row.parameters

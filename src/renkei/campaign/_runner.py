@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from renkei.campaign._campaign import Campaign
 from renkei.campaign._state import RunRow, TrialRow
-from renkei.errors import AgreementError, PlanningError, RemoteError, Unreachable, UsageError
+from renkei.errors import AgreementError, PlanningError, RemoteError, Replayed, Unreachable, UsageError
 from renkei.federation import (
     CANCEL_BATCH,
     RUN_BATCH,
@@ -32,7 +32,7 @@ from renkei.model.space import Point
 from renkei.trust.envelope import seal
 
 TICK_S = 0.5
-"""How often rules that depend on time are looked at."""
+"""How often sites that were left alone are looked at, and records made durable that nothing waits for."""
 RETRY_S = 1.0
 """How long to wait before a site that could not be reached is asked again."""
 QUICK_PLANNERS = frozenset({"sobol", "random"})
@@ -61,9 +61,9 @@ class Runner:
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.campaign, self.sites, self.broker, self._on_change = campaign, sites, broker, on_change
-        self._routes = {(route.site, route.spec.name): route for route in broker.routes}
+        self._gone: dict[tuple[str, str, str], Route] = {}  # routes of open runs whose site has them no more
         self._inbox: list[tuple[str, Reports]] = []  # by site: each speaks of its own runs alone
-        self._wake = anyio.Event()
+        self._wake, self._ticks = anyio.Event(), anyio.Event()
         self._waiting: list[TrialRow] = []  # trials to be sent: new ones, and those whose last run gave nothing
         self._committed: Counter[str] = Counter()  # by unit, millionths: spent, and held by runs that have not ended
         self._held: dict[str, tuple[Route, int]] = {}  # by run that has not ended, millionths of its route's unit
@@ -101,6 +101,8 @@ class Runner:
                 tasks.start_soon(self._listen, name, stream)
                 tasks.start_soon(self._find, name, [r.run for r in campaign.runs.open.values() if r.site == name])
             tasks.start_soon(self._tick)
+            if (wall_s := campaign.file.stop.wall_s) is not None:
+                tasks.start_soon(self._end_in_time, wall_s)
             open_trials = {row.trial for row in campaign.runs.open.values()}
             self._waiting = [t for t in campaign.trials.pending.values() if t.trial not in open_trials]
             while True:
@@ -118,6 +120,8 @@ class Runner:
                 if self._over is not None and not campaign.runs.open and not self._is_asking:
                     break
                 if not self._inbox:
+                    if self._may_change_by_itself():
+                        self._ticks.set()
                     await self._wake.wait()
                 self._wake = anyio.Event()
             tasks.cancel_scope.cancel()
@@ -137,10 +141,12 @@ class Runner:
 
     def _plan(self, tasks: TaskGroup) -> None:
         """Have points proposed where there is room for them."""
-        file = self.campaign.file
-        n = file.planner.parallel - len(self.campaign.trials.pending)
+        file, campaign = self.campaign.file, self.campaign
+        n = file.planner.parallel - len(campaign.trials.pending)
         if file.stop.trials is not None:
-            n = min(n, file.stop.trials - len(self.campaign.trials.rows))
+            n = min(n, file.stop.trials - len(campaign.trials.rows) - campaign.owes_confirmation)
+        if campaign.is_confirming:
+            n = 1 if campaign.owes_confirmation and not campaign.trials.pending else 0
         if n <= 0 or self._is_asking or self._is_space_used_up:
             return
         if file.planner.name in QUICK_PLANNERS:
@@ -176,11 +182,17 @@ class Runner:
             choice = self.broker.choose(
                 [r.site for r in tries],
                 self._n_to_come(),
-                lambda route, refusing=refusing: route.site not in refusing and self._may_pay(route),
+                lambda route, refusing=refusing, source=trial.source: (
+                    route.serves(source) and route.site not in refusing and self._may_pay(route)
+                ),
             )
             if choice is None:
-                if refusing and all(route.closed or route.site in refusing for route in self.broker.routes):
+                routes = self._routes(trial)
+                if refusing and all(route.closed or route.site in refusing for route in routes):
                     campaign.abandon(trial.trial, f"{tries[-1].state} at {tries[-1].site}: {tries[-1].message}")
+                    self._wake.set()
+                elif trial.source and all(route.closed for route in routes):
+                    campaign.abandon(trial.trial, f"no site takes runs of source '{trial.source}' any more")
                     self._wake.set()
                 else:
                     self._waiting.append(trial)
@@ -210,7 +222,7 @@ class Runner:
             await campaign.sync()  # nothing leaves before it is written down
             try:
                 said = await self.sites[name].submit(envelope)
-            except Unreachable:
+            except (Unreachable, Replayed):
                 await campaign.clock.sleep(RETRY_S)
                 unheard = await self._unheard(name, [request.run for request in requests])
                 requests = tuple(request for request in requests if request.run in unheard)
@@ -330,6 +342,8 @@ class Runner:
         campaign = self.campaign
         if self._stop_asked and (self._over is None or self._over[0] == "exhausted"):
             self._over = "stopped", self._stop_asked
+        if self._over is None and campaign.owes_confirmation and not campaign.is_confirming:
+            self._begin_confirmation()
         if self._over is None:
             self._over = self._exhausted()
         if self._over is not None:
@@ -339,18 +353,37 @@ class Runner:
             self._waiting.clear()
             self._cancel(tasks, ("accepted", "parked") if is_stopped or self._stop_asked else ("parked",))
 
+    def _begin_confirmation(self) -> None:
+        """Turn to the confirmation of the best point where nothing but that is left to be paid."""
+        campaign, trials = self.campaign, self.campaign.file.stop.trials
+        if campaign.runs.open or self._is_asking:
+            return
+        is_last = trials is not None and len(campaign.trials.rows) >= trials - 1 and not campaign.trials.pending
+        if is_last or self._is_stuck:
+            for trial in self._waiting:
+                campaign.abandon(trial.trial, "what is left of the cost is kept for a confirmation of the best point")
+            self._waiting.clear()
+            campaign.is_confirming = True
+
+    @property
+    def _is_stuck(self) -> bool:
+        """Whether no trial that waits can be paid."""
+        if not self._limits or not self._waiting:
+            return False
+        routes = [route for trial in self._waiting for route in self._routes(trial) if not route.closed]
+        return bool(routes) and not any(self._may_pay(route) for route in routes)
+
     def _exhausted(self) -> tuple[str, str] | None:
         campaign, stop = self.campaign, self.campaign.file.stop
-        status = campaign.status.row
-        active_s = status.active_s + campaign.clock.now() - status.session_at
-        if stop.wall_s is not None and active_s >= stop.wall_s:
+        if stop.wall_s is not None and self._active_s() >= stop.wall_s:
             return "exhausted", f"its time of {stop.wall_s:g} s is used up"
         if campaign.runs.open or self._is_asking:
             return None
         if self.broker.is_closed:
             reasons = "; ".join(sorted({f"{r.site}: {r.closed}" for r in self.broker.routes}))
             return "exhausted", f"no site takes its runs any more ({reasons})"
-        if self._limits and not any(self._may_pay(route) for route in self.broker.routes if not route.closed):
+        payable = any(self._may_pay(route) for route in self.broker.routes if route.counts and not route.closed)
+        if self._limits and not campaign.owes_confirmation and (not payable or self._is_stuck):
             return "exhausted", f"its cost of {', '.join(str(limit) for limit in stop.cost)} is used up"
         if campaign.trials.pending:
             return None
@@ -358,6 +391,8 @@ class Runner:
             return "exhausted", f"all {stop.trials} trials were made"
         if self._is_space_used_up:
             return "exhausted", "no untried point is left"
+        if campaign.is_confirming and not campaign.owes_confirmation:
+            return "exhausted", f"its cost of {', '.join(str(limit) for limit in stop.cost)} is used up"
         return None
 
     def _cancel(self, tasks: TaskGroup, states: Collection[str]) -> None:
@@ -382,11 +417,30 @@ class Runner:
             except (AgreementError, RemoteError):
                 return  # the site will not hear of it: the runs go on to their own ends
 
+    def _may_change_by_itself(self) -> bool:
+        campaign = self.campaign
+        if campaign.ledger.durable_size < campaign.ledger.size:
+            return True
+        now = campaign.clock.monotonic()
+        return bool(self._waiting) and any(now < route.blocked_until for route in self.broker.routes)
+
     async def _tick(self) -> None:
         while True:
+            await self._ticks.wait()
+            self._ticks = anyio.Event()
             await self.campaign.clock.sleep(TICK_S)
             await self.campaign.sync()
             self._wake.set()
+
+    async def _end_in_time(self, wall_s: float) -> None:
+        while (left_s := wall_s - self._active_s()) > 0.0:
+            await self.campaign.clock.sleep(left_s)
+        self._wake.set()
+
+    def _active_s(self) -> float:
+        """Return for how long somebody drove the campaign, this time included."""
+        status = self.campaign.status.row
+        return status.active_s + self.campaign.clock.now() - status.session_at
 
     # ---- what it costs ---------------------------------------------------------------------------------------
 
@@ -396,17 +450,24 @@ class Runner:
         Raises:
             UsageError: Nobody can ask about the run.
         """
-        key = row.site, row.procedure
-        if key not in self._routes:
-            like = next((route for route in self.broker.routes if route.spec.name == row.procedure), None)
+        source = self.campaign.trials.rows[row.trial].source
+        known = [route for route in self.broker.routes if route.spec.name == row.procedure and route.serves(source)]
+        if (route := next((route for route in known if route.site == row.site), None)) is not None:
+            return route
+        key = row.site, row.procedure, source
+        if key not in self._gone:
+            like = next(iter(known), None)
             if like is None or row.site not in self.sites:
                 raise UsageError(
                     f"Campaign '{self.campaign.name}' has runs of '{row.procedure}' at site '{row.site}' that have not"
                     " ended, and it cannot be asked about them.",
                     "Open that site too, or have some site offer that procedure again.",
                 )
-            self._routes[key] = Route(row.site, like.spec, like.binding, 1, like.price, like.unit, 0)
-        return self._routes[key]
+            self._gone[key] = Route(row.site, like.spec, like.binding, 1, like.price, like.unit, 0)
+        return self._gone[key]
+
+    def _routes(self, trial: TrialRow) -> list[Route]:
+        return [route for route in self.broker.routes if route.serves(trial.source)]
 
     def _hold(self, row: RunRow, route: Route, micro: int) -> None:
         """Count what an open run holds, or changes to hold."""
@@ -424,8 +485,15 @@ class Runner:
         return route
 
     def _may_pay(self, route: Route) -> bool:
+        """Return whether what was and is spent leaves room for a run, and for a confirmation that is still to come."""
         limit = self._limits.get(route.unit)
-        return limit is None or self._committed[route.unit] + route.price <= limit
+        if limit is None:
+            return True
+        kept = 0
+        if self.campaign.owes_confirmation:
+            counting = (r for r in self.broker.routes if r.counts and not r.closed and r.unit == route.unit)
+            kept = min((r.price for r in counting), default=0)
+        return self._committed[route.unit] + route.price + kept <= limit
 
     def _n_to_come(self) -> int:
         stop = self.campaign.file.stop

@@ -49,6 +49,12 @@ class TrialRow(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     why: str = ""
     ended_seq: int = 0
     """The number of the record that tells its fate; times may be the same, or go back."""
+    source: str = ""
+    """The source that it is to be tried at; empty where all sources are alike."""
+    counts: bool = True
+    """Whether it can be the best or reach the goal; otherwise it only informs the planner."""
+    confirms: bool = False
+    """Whether it is the campaign's last, at the point that was believed to be best."""
 
 
 class RunRow(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
@@ -94,7 +100,9 @@ class Trials(Table[TrialRow]):
         """See `Projection.apply`."""
         match body:
             case TrialProposed():
-                row = self.pending[body.trial] = TrialRow(body.trial, body.n, body.parameters, at)
+                row = TrialRow(body.trial, body.n, body.parameters, at)
+                row.source, row.counts, row.confirms = body.source, body.counts, body.confirms
+                self.pending[body.trial] = row
             case RunRequested():
                 row = self.rows[body.trial]
                 row.runs = (*row.runs, body.run)

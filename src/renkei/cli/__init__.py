@@ -59,6 +59,7 @@ add_noun(root, "site", "Show sites: what they offer, to whom, and what is left."
 add_noun(root, "procedure", "Show procedures: what they take and give, and who offers them.")
 add_noun(root, "dataset", "Find the datasets that runs left behind, and fetch them.")
 add_noun(root, "agreement", "Write, check, sign and show agreements.")
+add_noun(root, "sim", "Run whole federations on virtual time, with everything going wrong.")
 add_noun(root, "ledger", "Read ledgers, verify them, and prove single records.")
 
 

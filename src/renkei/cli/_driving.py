@@ -99,15 +99,21 @@ def drive(home: Home, file: Campaign, start: Start, as_json: bool, under: Under 
             home.embed(file.sites, file.team)
         driven = anyio.run(_drive, home, sites_for(file, home), file.team, start, console, interrupts)
     if interrupts.n and driven.runner.campaign.status.row.state not in ("reached", "exhausted"):
-        where = "" if home.path == DEFAULT_HOME.absolute() else f" --home {home.path}"
-        console.print(f"Go on with: renkei campaign resume {driven.file.name}{where}", soft_wrap=True)
+        console.print(f"Go on with: {_resume(home, driven)}", soft_wrap=True)
         return 128 + interrupts.last
     code, summary = conclude(home, driven, console)
+    if any(runner.campaign.status.row.state in ("running", "stopped") for runner in driven.baselines):
+        console.print(f"The baseline is not complete. Go on with it: {_resume(home, driven)}", soft_wrap=True)
     if as_json:
         print_json([summary])
     else:
         out().print(found(summary, driven.file, summary["state"]))
     return code
+
+
+def _resume(home: Home, driven: Drive) -> str:
+    where = "" if home.path == DEFAULT_HOME.absolute() else f" --home {home.path}"
+    return f"renkei campaign resume {driven.file.name}{where}"
 
 
 async def _drive(

@@ -83,8 +83,16 @@ def _acceleration(said: Mapping[str, Any]) -> str:
                 each["factor"], low, high, each["level"], each["bound"],
                 each["campaign_effort"], each["baseline_effort"], each["by"],
             )  # fmt: skip
-            lines.append(f"by {by}: {accelerated.verdict(said['baseline'])}")
+            lines.append(f"by {by}: {accelerated.verdict(_named(said, by))}")
+    if said.get("shared_sites"):
+        lines.append("hours of neither are its own: campaign and baseline shared the sites")
     return "\n".join(lines)
+
+
+def _named(said: Mapping[str, Any], by: str) -> str:
+    """Return what to call the baseline: of several single sites, which one was the best."""
+    site = said.get("best_site", {}).get(by)
+    return f"{said['baseline']} ({site})" if site else str(said["baseline"])
 
 
 def _charges(charges: Sequence[Mapping[str, Any]]) -> str:

@@ -1,7 +1,7 @@
 """What a campaign looks like while it is driven: a live view on a terminal, plain lines anywhere else."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import anyio
 from rich.console import Console, Group, RenderableType
@@ -15,8 +15,9 @@ from renkei.cli._at_sites import AtSite, SiteTable, amounts, at_sites
 from renkei.cli._output import amount, count, duration, plain, point, value
 from renkei.clock import Clock
 from renkei.errors import UsageError
+from renkei.home._home import site_of_baseline
 from renkei.home._session import Drive
-from renkei.planning.acceleration import Curve, Sampled, Step, accelerate
+from renkei.planning.acceleration import Curve, Step, accelerate, against_of
 from renkei.planning.pareto import Yardstick
 
 FRAME_S = 0.25
@@ -73,6 +74,10 @@ class Progress:
         parts.append(f"{count(sum(site.n_at_work for site in sites.values()), 'run')} at work")
         if n := sum(site.states["parked"] for site in sites.values()):
             parts.append(f"{count(n, 'run')} waiting for approval")
+        if runner.campaign.status.row.state != "running" and self.drive.baselines:
+            n_ended = sum(_n_ended(baseline) for baseline in self.drive.baselines)
+            n_over = sum(baseline.campaign.status.row.state != "running" for baseline in self.drive.baselines)
+            parts.append(f"baseline {count(n_ended, 'trial')}, {n_over} of {len(self.drive.baselines)} campaigns over")
         return f"{runner.campaign.name}: {', '.join(parts)}{f', charged {charged}' if charged else ''}"
 
     # ---- the live view ---------------------------------------------------------------------------------------
@@ -101,9 +106,12 @@ class Progress:
             text = f"{amount(spent[limit.unit], limit.unit)} of {limit}"
             grid.add_row("cost", _bar(spent[limit.unit], limit.micro, text))
         grid.add_row("best", self._best(runner) or "no trial observed yet")
-        for i, baseline in enumerate(self.drive.baselines):
-            what = f"{baseline.campaign.file.planner.name}: {self._trials(baseline)}, best "
-            grid.add_row("baseline" if i == 0 else "", what + (self._best(baseline, with_point=False) or "not yet"))
+        grouped: dict[str, list[Runner]] = {}
+        for baseline in self.drive.baselines:
+            site = site_of_baseline(baseline.campaign.directory.name)
+            grouped.setdefault(f"{site} alone" if site else baseline.campaign.file.planner.name, []).append(baseline)
+        for i, (name, group) in enumerate(grouped.items()):
+            grid.add_row("baseline" if i == 0 else "", f"{name}: {self._group(group)}")
         if verdict := self._acceleration():
             grid.add_row("acceleration", verdict)
         notes = [f"{name}: {note}" for name, site in sites.items() if (note := self._note(runner, name, site))]
@@ -127,6 +135,13 @@ class Progress:
         text = f"{_n_ended(runner):,} of {limit:,} trials" if limit else count(_n_ended(runner), "trial")
         return f"{text} ({', '.join(told)})" if told else text
 
+    def _group(self, group: Sequence[Runner]) -> str:
+        """Return where baseline campaigns of one kind stand: a single one with its best, several together."""
+        if len(group) == 1:
+            return f"{self._trials(group[0])}, best {self._best(group[0], with_point=False) or 'not yet'}"
+        n_over = sum(runner.campaign.status.row.state != "running" for runner in group)
+        return f"{n_over} of {len(group)} campaigns over, {count(sum(map(_n_ended, group)), 'trial')}"
+
     def _best(self, runner: Runner, with_point: bool = True) -> str:
         row, file = runner.campaign.best, runner.campaign.file
         if row is None:
@@ -142,13 +157,19 @@ class Progress:
         if file.baseline is None or not baselines or n == self._n_compared:
             return self._verdict
         self._n_compared = n
-        rows, beside = _ended(self.drive.runner), [row for runner in baselines for row in _ended(runner)]
+        rows, beside = _ended(self.drive.runner), [_ended(runner) for runner in baselines]
         try:
-            yardstick = Yardstick(file.objectives, file.constraints, [row.outputs for row in beside or rows])
+            outputs = [row.outputs for each in beside for row in each] or [row.outputs for row in rows]
+            yardstick = Yardstick(file.objectives, file.constraints, outputs)
         except UsageError:  # several objectives without a reach, and no trial yet
             return ""
-        found = accelerate(Curve(_steps(rows, yardstick), yardstick.reach), Sampled(_steps(beside, yardstick)))
-        self._verdict = found.verdict(file.baseline.planner) if found.factor is not None else ""
+        curves: dict[str, list[Curve]] = {}
+        for runner, ended in zip(baselines, beside, strict=True):
+            site = site_of_baseline(runner.campaign.directory.name)
+            curves.setdefault(site, []).append(Curve(_steps(ended, yardstick), yardstick.reach))
+        against = against_of(curves, file.baseline.learns)
+        found = accelerate(Curve(_steps(rows, yardstick), yardstick.reach), against)
+        self._verdict = found.verdict(file.baseline.title) if found.factor is not None else ""
         return self._verdict
 
 
@@ -162,7 +183,7 @@ def _ended(runner: Runner) -> list[TrialRow]:
 
 
 def _steps(rows: Iterable[TrialRow], yardstick: Yardstick) -> list[Step]:
-    return [Step(yardstick.loss(row.outputs) if row.state == "observed" else None) for row in rows]
+    return [Step(yardstick.loss(row.outputs) if row.state == "observed" and row.counts else None) for row in rows]
 
 
 def _bar(done: float, total: float, text: str) -> Table:

@@ -29,12 +29,24 @@ class Route:
         price: What a run reserves, in millionths of `unit`.
         unit: The allocation unit that it is charged in.
         available: What the team may still reserve there, in millionths.
+        source: What the source is called.
+        counts: Whether the source counts.
     """
 
     def __init__(
-        self, site: str, spec: ProcedureSpec, binding: Binding, slots: int, price: int, unit: str, available: int
+        self,
+        site: str,
+        spec: ProcedureSpec,
+        binding: Binding,
+        slots: int,
+        price: int,
+        unit: str,
+        available: int,
+        source: str = "",
+        counts: bool = True,
     ) -> None:
         self.site, self.spec, self.binding, self.slots = site, spec, binding, max(1, slots)
+        self.source, self.counts = source, counts
         self.price, self.unit, self.available = price, unit, available
         self.in_flight = 0
         self.run_s: float | None = None
@@ -44,6 +56,10 @@ class Route:
         self.blocked_until = 0.0
         self.waits_for_end = False
         self.closed = ""
+
+    def serves(self, source: str) -> bool:
+        """Return whether it may run trials of a source; those of no source in particular run at any that counts."""
+        return self.source == source if source else self.counts
 
     def expected_s(self) -> float:
         """Return when a run sent now should be done: rounds of runs before it, its own, and other waiting."""
@@ -152,5 +168,5 @@ class Broker:
 
     @property
     def is_closed(self) -> bool:
-        """Whether no route will take a run any more."""
-        return all(r.closed for r in self.routes)
+        """Whether no route of a source that counts will take a run any more."""
+        return all(r.closed for r in self.routes if r.counts)

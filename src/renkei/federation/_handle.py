@@ -27,6 +27,7 @@ class SiteHandle(Protocol):
         The same requests again, in a batch of their own, give the same records.
 
         Raises:
+            Replayed: A copy of this batch came first: what became of that one, `find` tells.
             AgreementError: The batch as a whole is refused: forged, stale, or for somebody else.
             RemoteError: The site says that it cannot read it.
         """

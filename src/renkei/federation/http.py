@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from renkei.clock import Clock
-from renkei.errors import AgreementError, Denied, Expired, ProtocolMismatch, RemoteError, Unreachable
+from renkei.errors import AgreementError, Denied, Expired, ProtocolMismatch, RemoteError, Replayed, Unreachable
 from renkei.federation.messages import PASS, Description, Pass, Reports
 from renkei.trust.envelope import Envelope, seal
 from renkei.trust.keys import Key
@@ -33,7 +33,7 @@ PASS_S = 100.0
 
 T = TypeVar("T")
 
-_errors: dict[str, type[AgreementError]] = {"denied": Denied, "expired": Expired}
+_errors: dict[str, type[AgreementError]] = {kind.code: kind for kind in (Denied, Expired, Replayed)}
 
 
 class HttpSite:

@@ -14,7 +14,7 @@
 
 import fcntl
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -360,21 +360,47 @@ def home_at(path: Path) -> Home:
     return ServedSite(path) if path.is_file() else Home(path)
 
 
-def baseline_of(campaign: Campaign, replicate: int) -> Campaign:
-    """Return the campaign that is run as a replicate of another one's baseline: same search, simpler planner."""
+def baseline_of(campaign: Campaign, replicate: int, site: str = "", offered: Collection[str] = ()) -> Campaign:
+    """Return the campaign that is run as a replicate of another one's baseline: the same search, made simpler.
+
+    It ends where the campaign would if it learns. Otherwise it goes on after the goal was reached, since every trial
+    tells how often a trial is good.
+
+    Args:
+        campaign: What it is a baseline of.
+        replicate: From 1; gives it its seed.
+        site: The one site that it may use; left out, all of the campaign's.
+        offered: The labels of the sources that this site offers.
+    """
     assert campaign.baseline is not None
-    baseline = campaign.baseline
-    trials = baseline.trials or campaign.stop.trials
-    planner = campaign.planner.model_copy(update={"name": baseline.planner, "options": {}, "warm": ()})
-    stop = campaign.stop.model_copy(update={"reached": False, "trials": trials})
+    baseline, planner, sources = campaign.baseline, campaign.planner, campaign.sources
+    if not baseline.learns:
+        planner = planner.model_copy(update={"name": baseline.planner, "options": {}, "warm": ()})
+        sources = tuple(source for source in sources if source.counts)
+    if site:
+        here = [source for source in sources if source.label in offered]
+        sources = tuple(source.model_copy(update={"sites": (site,)}) for source in here)
+    limits = {"trials": baseline.trials or campaign.stop.trials}
+    stop = campaign.stop.model_copy(update=limits if baseline.learns else limits | {"reached": False})
     return replace(
         campaign,
-        name=f"{campaign.name}.baseline-{replicate}",
+        name=f"{campaign.name}.{baseline_folder(replicate, site)}",
         seed=campaign.seed + 1_000_003 * replicate,
         planner=planner,
+        sources=sources,
         stop=stop,
         baseline=None,
     )
+
+
+def baseline_folder(replicate: int, site: str = "") -> str:
+    """Return the folder of a baseline campaign, below that of the campaign that it is a baseline of."""
+    return f"baseline-{site}-{replicate}" if site else f"baseline-{replicate}"
+
+
+def site_of_baseline(folder: str) -> str:
+    """Return the one site of the baseline campaign in a folder; empty where it is not one of a single site."""
+    return folder.removeprefix("baseline-").rpartition("-")[0]
 
 
 def _allocations_in(path: Path) -> Sequence[AllocationFile]:

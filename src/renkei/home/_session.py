@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio.abc import TaskGroup
 
-from renkei.campaign import Campaign, Runner, observations_of
+from renkei.campaign import Campaign, Runner, observations_of, planner_sources
 from renkei.clock import Clock, SystemClock
 from renkei.errors import AgreementError, ConfigError, RenkeiError, Unreachable, UsageError
 from renkei.federation import Broker, Description, Offer, Route, SiteHandle
-from renkei.home._home import Home, baseline_of
+from renkei.home._home import Home, baseline_folder, baseline_of, site_of_baseline
 from renkei.home._mailbox import Mailbox
 from renkei.model.agreement import Agreement
 from renkei.model.binding import Binding, check_against
@@ -28,12 +29,9 @@ from renkei.trust.note import parse_checkpoint
 if TYPE_CHECKING:
     from renkei.federation.http import HttpSite
 
-REPLICATES = 1
-"""How many baseline campaigns are run where a campaign file does not say."""
-
 
 class Drive:
-    """A campaign that is being driven, with the baseline campaigns beside it."""
+    """A campaign that is being driven, with its baseline campaigns."""
 
     def __init__(self, file: CampaignFile, runner: Runner, baselines: Sequence[Runner]) -> None:
         self.file, self.runner, self.baselines = file, runner, baselines
@@ -115,16 +113,24 @@ class Session:
         return await self._drive(file, await self._routes(file))
 
     async def drive(self, drive: Drive, on_change: Callable[[], None] = lambda: None) -> None:
-        """Drive a campaign and its baselines to their ends."""
+        """Drive a campaign and its baselines to their ends.
+
+        Baselines that come after it begin when it has ended. Then they are driven one after another, those at different
+        single sites side by side, so that each has its sites to itself and its hours are its own.
+        """
         del on_change
         runners = [drive.runner, *drive.baselines]
         unfinished = [r for r in runners if r.campaign.status.row.state in ("running", "stopped")]
+        is_after = drive.file.baseline is not None and drive.file.baseline.when == "after"
         async with AsyncExitStack() as stack:
             for runner in runners:
                 stack.push_async_callback(_close, runner.campaign)
             async with anyio.create_task_group() as tasks:
-                for runner in unfinished:
-                    tasks.start_soon(runner.run)
+                if is_after:
+                    tasks.start_soon(_drive_in_turn, drive.runner, unfinished, tasks)
+                else:
+                    for runner in unfinished:
+                        tasks.start_soon(runner.run)
             if unfinished:
                 await self._fetch_witnesses(drive.file.name, runners)
         drive.is_done = True
@@ -152,13 +158,21 @@ class Session:
         agreement = self.home.agreement()
         key, digest, handles = self._key(agreement, file.team), agreement.digest, self._handles()
 
-        def runner(definition: CampaignFile, where: Path, warm: Sequence[Observation]) -> Runner:
-            campaign = Campaign(definition, where, key, digest, self.clock, warm)
-            return Runner(campaign, handles, Broker(routes(), self.clock))
+        def runner(definition: CampaignFile, where: Path, warm: Sequence[Observation], site: str = "") -> Runner:
+            ways = [route for route in routes() if site in ("", route.site)]
+            sources = planner_sources(definition, ways)
+            campaign = Campaign(definition, where, key, digest, self.clock, warm, sources)
+            return Runner(campaign, handles, Broker(ways, self.clock))
 
         main = runner(file, directory, self._warm(file))
-        n_baselines = (file.baseline.replicates or REPLICATES) if file.baseline else 0
-        beside = [runner(baseline_of(file, i + 1), directory / f"baseline-{i + 1}", ()) for i in range(n_baselines)]
+        beside: list[Runner] = []
+        if (baseline := file.baseline) is not None:
+            sites = _single_sites(main.broker.routes) if baseline.sites == "single" else {"": frozenset[str]()}
+            for i in range(1, baseline.n_replicates + 1):
+                for site, offered in sites.items():
+                    definition = baseline_of(file, i, site, offered)
+                    where = directory / baseline_folder(i, site)
+                    beside.append(runner(definition, where, self._warm(definition), site))
         drive = self.drives[file.name] = Drive(file, main, beside)
         return drive
 
@@ -179,7 +193,8 @@ class Session:
 
     def _warm(self, file: CampaignFile) -> list[Observation]:
         paths = [Path(w) if "/" in str(w) else self.home.campaign_ledger(str(w)) for w in file.planner.warm]
-        return [observation for path in paths for observation in observations_of(path)]
+        sources = {source.label for source in file.sources} if file.chooses else ()
+        return [observation for path in paths for observation in observations_of(path, sources)]
 
     async def _descriptions(self, file: CampaignFile) -> dict[str, Description]:
         """Return what sites offer; one that does not answer is left out, unless it is the only one.
@@ -223,11 +238,12 @@ class Session:
         mistakes += check_against(file, specs)
         if mistakes or not offers:
             raise ConfigError(f"campaign '{file.name}'", mistakes or ["source: no site offers any of its procedures"])
-        found: list[tuple[str, ProcedureSpec, Binding, int, int, str, int]] = []
+        found: list[tuple[str, ProcedureSpec, Binding, int, int, str, int, str, bool]] = []
         for name, source, spec, offer, description in offers:
             price = Quantity.of(offer.per_run + offer.per_hour * offer.time_limit_s / 3600, offer.charge_unit)
             available = round(description.available.get(offer.charge_unit, 0.0) * MICRO)
-            found.append((name, spec, Binding(file, source, spec), offer.slots, price.micro, price.unit, available))
+            binding, sold = Binding(file, source, spec), (offer.slots, price.micro, price.unit, available)
+            found.append((name, spec, binding, *sold, source.label, source.counts))
         return lambda: [Route(*arguments) for arguments in found]
 
     async def _answer(self, verb: str, arguments: Mapping[str, str]) -> str:
@@ -267,6 +283,30 @@ async def answer_at(site: Site, verb: str, arguments: Mapping[str, str]) -> str:
             return f"Run {run} is being cancelled."
         case _:
             raise UsageError(f"'{verb}' is nothing that can be asked.")
+
+
+def _single_sites(routes: Sequence[Route]) -> dict[str, frozenset[str]]:
+    """Return the sites that could do the campaign alone, in order, with the sources that each of them offers."""
+    names = sorted({route.site for route in routes if route.counts})
+    return {name: frozenset(route.source for route in routes if route.site == name) for name in names}
+
+
+async def _drive_in_turn(main: Runner, unfinished: Sequence[Runner], tasks: TaskGroup) -> None:
+    """Drive the campaign, then its baselines: in a row, those of each single site in a row of their own."""
+    if main in unfinished:
+        await main.run()
+    rows: dict[str, list[Runner]] = {}
+    for runner in unfinished:
+        if runner is not main:
+            rows.setdefault(site_of_baseline(runner.campaign.directory.name), []).append(runner)
+    for row in rows.values():
+        tasks.start_soon(_drive_row, row)
+
+
+async def _drive_row(runners: Sequence[Runner]) -> None:
+    for runner in runners:
+        runner.campaign.take_up(has_waited=True)
+        await runner.run()
 
 
 async def _close(campaign: Campaign) -> None:

@@ -23,11 +23,20 @@ from renkei.model.fields import (
     Text,
 )
 from renkei.model.files import Table, expected, key_of, mistakes, scope_of
-from renkei.model.pool import PoolReference, resolve_pool
+from renkei.model.pool import PoolReference, resolve_pool, restricted
 from renkei.model.procedure import NAME
 from renkei.model.quantity import Quantity
 from renkei.model.site_file import Charge, one_run
-from renkei.model.space import Constraint, Objective, Space, Value, parameter_from_json, parameter_to_json
+from renkei.model.space import (
+    Constraint,
+    Objective,
+    Space,
+    Value,
+    parameter_constraint_from_json,
+    parameter_constraint_to_json,
+    parameter_from_json,
+    parameter_to_json,
+)
 
 
 def _one_per_unit(cost: tuple[Quantity, ...]) -> tuple[Quantity, ...]:
@@ -80,6 +89,17 @@ class Source(Table):
     """[[source]]: a procedure that trials may run. Several sources are fidelities of one truth."""
 
     procedure: Name = Field(description="The procedure's name.")
+    name: Name | None = Field(default=None, description="What to call the source; left out, as its procedure.")
+    counts: bool = Field(
+        default=True,
+        description="Whether its results are what the campaign is after. Those of a source that does not count only "
+        "inform the planner, which then chooses the source of every trial.",
+    )
+    price: float | None = Field(
+        default=None,
+        gt=0,
+        description="What a trial is charged, in one unit for all sources; left out, what sites reserve for a run.",
+    )
     version: Text | None = Field(default=None, description="Its version; left out, any.")
     sites: Distinct[Name] = Field(default=(), description="The sites that may run it; left out, any that offers it.")
     fixed: dict[str, Scalar] = Field(
@@ -88,6 +108,11 @@ class Source(Table):
     rename: Annotated[dict[str, Text], AfterValidator(_targets)] = Field(
         default_factory=dict[str, str], description="What the procedure calls parameters of the campaign."
     )
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return self.name or self.procedure
 
 
 def _warm(value: object, info: ValidationInfo) -> Path | str:
@@ -116,9 +141,38 @@ class PlannerChoice(Table):
 class Baseline(Table):
     """[baseline]: what acceleration is measured against."""
 
-    planner: Literal["sobol", "random"] = Field(default="sobol", description="The planner to compare with.")
+    planner: Literal["sobol", "random", "same"] = Field(
+        default="sobol", description="The planner to compare with; same: the campaign's own, which learns."
+    )
+    sites: Literal["all", "single"] = Field(
+        default="all",
+        description="All of the campaign's sites; or each single one alone, of which the best in hindsight counts.",
+    )
+    when: Literal["after", "beside"] = Field(
+        default="after",
+        description="After the campaign, one at a time at a site; or beside it, where both share the sites' hours.",
+    )
     trials: int | None = Field(default=None, ge=1, description="How many trials it may take; left out, as many.")
-    replicates: int | None = Field(default=None, ge=1, description="How often it is repeated with other seeds.")
+    replicates: int | None = Field(
+        default=None, ge=1, description="How often it is repeated with other seeds; left out, once, and same 5 times."
+    )
+
+    @property
+    def learns(self) -> bool:
+        """Whether its trials build on each other, so that a whole campaign of it is one sample."""
+        return self.planner == "same"
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        if self.sites == "single":
+            return "best single site" if self.learns else f"{self.planner} at the best single site"
+        return "the same campaign run again" if self.learns else self.planner
+
+    @property
+    def n_replicates(self) -> int:
+        """How often it is repeated, at each single site if it is at single ones."""
+        return self.replicates or (5 if self.learns else 1)
 
 
 def _alone(site: Path | None, info: ValidationInfo) -> Path | None:
@@ -194,15 +248,22 @@ class Campaign:
     text: str = ""
     digest: str = ""
 
+    @property
+    def chooses(self) -> bool:
+        """Whether the planner chooses the source of every trial, because not every source counts."""
+        return not all(source.counts for source in self.sources)
+
     def resolved(self) -> "Campaign":
         """Return the campaign with the points of its package; itself if its space is there already.
 
         Raises:
             UsageError: See `resolve_pool`.
+            ConfigError: See `resolve_pool` and `restricted`.
         """
         if self.pool is None or self.space.parameters:
             return self
-        return dataclasses.replace(self, space=resolve_pool(self.pool))
+        space = restricted(resolve_pool(self.pool), self.space.constraints, self.pool.reference)
+        return dataclasses.replace(self, space=space)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON: every field but `text`; units of quantities in words, a bound that is open as null."""
@@ -228,20 +289,22 @@ class Campaign:
 
 
 def space_to_json(space: Space) -> dict[str, Any]:
-    """Return a space as plain JSON: its parameters, and of a pool the points as rows in the parameters' order."""
+    """Return a space as plain JSON: parameters, constraints, and a pool's points as rows in the parameters' order."""
     names = space.names
     return {
         "parameters": [parameter_to_json(parameter) for parameter in space.parameters],
         "pool": None if space.pool is None else [[point[name] for name in names] for point in space.pool],
+        "constraints": [parameter_constraint_to_json(constraint) for constraint in space.constraints],
     }
 
 
 def space_from_json(data: Mapping[str, Any]) -> Space:
-    """Return the space that `space_to_json` wrote."""
+    """Return the space that `space_to_json` wrote; one of an earlier version has no constraints."""
     parameters = tuple(parameter_from_json(parameter) for parameter in data["parameters"])
     names = [parameter.name for parameter in parameters]
     rows = data["pool"]
-    return Space(parameters, None if rows is None else tuple(dict(zip(names, row, strict=True)) for row in rows))
+    pool = None if rows is None else tuple(dict(zip(names, row, strict=True)) for row in rows)
+    return Space(parameters, pool, tuple(parameter_constraint_from_json(c) for c in data.get("constraints", ())))
 
 
 def _constraint_to_json(constraint: Constraint) -> dict[str, Any]:

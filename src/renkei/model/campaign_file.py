@@ -21,9 +21,9 @@ from renkei.model.files import (
     read_toml,
     scope_of,
 )
-from renkei.model.parameters import ParameterTable
-from renkei.model.pool import PoolReference, is_reference, read_pool
-from renkei.model.space import Constraint, Objective, Space
+from renkei.model.parameters import ParameterConstraintTable, ParameterTable, remember
+from renkei.model.pool import PoolReference, is_reference, read_pool, restricted
+from renkei.model.space import Constraint, Objective, ParameterConstraint, Space
 
 
 def _has_pool(space: object) -> bool:
@@ -63,7 +63,7 @@ def _pool(value: object, info: ValidationInfo) -> Space | PoolReference:
         space = read_pool(scope.folder / text, units)
     except ConfigError as error:
         raise mistakes(f"{text}: {line}" for line in error.mistakes) from error
-    scope.names["parameter"] = space.names
+    remember(space.parameters, info)
     return space
 
 
@@ -78,7 +78,14 @@ class PoolTable(Table):
     )
 
 
-ParameterTables = Annotated[dict[Text, ParameterTable], declares("parameter"), Field(min_length=1)]
+def _remembered(tables: dict[str, ParameterTable], info: ValidationInfo) -> dict[str, ParameterTable]:
+    remember(tuple(table.parameter(name) for name, table in tables.items()), info)
+    return tables
+
+
+ParameterTables = Annotated[
+    dict[Text, ParameterTable], declares("parameter"), Field(min_length=1), AfterValidator(_remembered)
+]
 """[space] of a campaign that searches every combination: a table for each parameter."""
 
 
@@ -162,6 +169,26 @@ class ConstraintTable(Table):
         return Constraint(self.output, lower, upper, self.unit or "1")
 
 
+def _told_apart(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    """Refuse sources that a planner could not choose among."""
+    if all(source.counts for source in sources):
+        return sources
+    labels = [source.label for source in sources]
+    wrong = [
+        f"found several of name '{label}', expected another for each where some do not count"
+        for label in dict.fromkeys(labels)
+        if labels.count(label) > 1
+    ]
+    if not any(source.counts for source in sources):
+        wrong.append("found none that counts, expected at least one")
+    priced = [source.price is not None for source in sources]
+    if any(priced) and not all(priced):
+        wrong.append(f"found no price of '{labels[priced.index(False)]}', expected a price of each source, or of none")
+    if wrong:
+        raise mistakes(wrong)
+    return sources
+
+
 S = TypeVar("S")
 
 
@@ -170,9 +197,12 @@ class CampaignFile(Table, Generic[S]):
 
     campaign: CampaignTable = Field(description="The table [campaign].")
     space: S = Field(description="The table [space].")
+    parameter_constraint: Many[ParameterConstraintTable] = Field(
+        default=(), description="Tables [[parameter_constraint]]; points of a pool that break one are left out."
+    )
     objective: Many[ObjectiveTable] = Field(min_length=1, description="Tables [[objective]].")
     constraint: Many[ConstraintTable] = Field(default=(), description="Tables [[constraint]].")
-    source: Many[Source] = Field(
+    source: Annotated[Many[Source], AfterValidator(_told_apart)] = Field(
         default=(), description="Tables [[source]]; a campaign whose trials you run yourself (ask and tell) needs none."
     )
     planner: PlannerChoice = Field(default_factory=PlannerChoice, description="The table [planner].")
@@ -196,8 +226,8 @@ def parse_campaign(text: bytes | str, source: str = "campaign.toml", *, folder: 
     raw = read_toml(text, source)
     scope = Scope(folder=folder, raw=raw)
     if _has_pool(raw.get("space")):
-        return _campaign(read_tables(CampaignFile[PoolTable], raw, source, scope), text)
-    return _campaign(read_tables(CampaignFile[ParameterTables], raw, source, scope), text)
+        return _campaign(read_tables(CampaignFile[PoolTable], raw, source, scope), text, source)
+    return _campaign(read_tables(CampaignFile[ParameterTables], raw, source, scope), text, source)
 
 
 def load_campaign(path: Path) -> Campaign:
@@ -213,8 +243,9 @@ def load_campaign(path: Path) -> Campaign:
 def _campaign(
     file: "CampaignFile[PoolTable] | CampaignFile[dict[str, ParameterTable]]",  # in quotes: naming them builds them
     text: bytes | str,
+    source: str,
 ) -> Campaign:
-    space, pool = _space(file.space)
+    space, pool = _space(file.space, tuple(table.constraint() for table in file.parameter_constraint), source)
     content = text if isinstance(text, bytes) else text.encode()
     head = file.campaign
     return Campaign(
@@ -239,9 +270,11 @@ def _campaign(
     )
 
 
-def _space(table: PoolTable | dict[str, ParameterTable]) -> tuple[Space, PoolReference | None]:
+def _space(
+    table: PoolTable | dict[str, ParameterTable], constraints: tuple[ParameterConstraint, ...], source: str
+) -> tuple[Space, PoolReference | None]:
     if isinstance(table, dict):
-        return Space(tuple(entry.parameter(name) for name, entry in table.items())), None
+        return Space(tuple(entry.parameter(name) for name, entry in table.items()), constraints=constraints), None
     if isinstance(table.pool, PoolReference):
-        return Space((), ()), table.pool
-    return table.pool, None
+        return Space((), (), constraints), table.pool
+    return restricted(table.pool, constraints, source), None

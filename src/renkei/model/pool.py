@@ -14,7 +14,7 @@ from typing import Any, cast
 from renkei.errors import ConfigError, UsageError
 from renkei.model.fields import LARGEST_INTEGER
 from renkei.model.files import one_of, read_bytes, shown
-from renkei.model.space import Choice, Integer, Parameter, Point, Real, Space, Value
+from renkei.model.space import Choice, Integer, Parameter, ParameterConstraint, Point, Real, Space, Value
 
 MAX_POINTS = 100_000
 """How many points a pool may have."""
@@ -114,6 +114,33 @@ def space_of_points(points: Sequence[Mapping[str, Any]], units: Mapping[str, str
         ConfigError: Lists every mistake in them.
     """
     return _space(points, [f"point {n}" for n in range(1, len(points) + 1)], units, source, [])
+
+
+def restricted(space: Space, constraints: Sequence[ParameterConstraint], source: str) -> Space:
+    """Return a pool's space with only the points at which constraints hold.
+
+    Args:
+        space: Of a pool.
+        constraints: What points must satisfy; none returns the space itself.
+        source: What to call the pool in errors.
+
+    Raises:
+        ConfigError: A constraint does not suit the pool's parameters, or fewer than two points are left.
+    """
+    if not constraints:
+        return space
+    wrong = [
+        f"parameter_constraint#{n}: {line}"
+        for n, constraint in enumerate(constraints, 1)
+        for line in constraint.misfits(space.parameters)
+    ]
+    if not wrong:
+        kept = tuple(p for p in space.pool or () if all(c.problem(p) is None for c in constraints))
+        if len(kept) >= 2:
+            return Space(space.parameters, kept, tuple(constraints))
+        n_all = len(space.pool or ())
+        wrong = [f"parameter_constraint: found {len(kept)} of {n_all} points that satisfy it, expected at least two"]
+    raise ConfigError(source, wrong)
 
 
 def _space(

@@ -278,6 +278,12 @@ class TrialProposed(Body, frozen=True, omit_defaults=True, gc=False):
     n: int
     parameters: dict[str, Value]
     planner: str
+    source: str = ""
+    """The source that it is to be tried at; empty where all sources are alike."""
+    counts: bool = True
+    """Whether what comes of it is what the campaign is after; otherwise it only informs the planner."""
+    confirms: bool = False
+    """Whether it is the campaign's last, at the point that was believed to be best."""
 
 
 class RunRequested(Body, frozen=True, omit_defaults=True, gc=False):

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from renkei.errors import did_you_mean
+
 Value = float | int | str | bool
 Point = dict[str, Value]
 
@@ -87,13 +89,56 @@ class ParameterConstraint:
     upper: float = math.inf
 
     def problem(self, point: Mapping[str, Any]) -> str | None:
-        """Return what is wrong with a point that has every parameter, or None; rounding errors are let pass."""
+        """Return what is wrong with a point that has every parameter, or None.
+
+        Rounding errors are let pass: a billionth of the largest term or bound.
+        """
         parts = [factor * point[name] for name, factor in self.terms]
-        slack = 1e-9 * max(1.0, *(abs(part) for part in parts))
-        if self.lower - slack <= sum(parts) <= self.upper + slack:
+        bounds = [abs(bound) for bound in (self.lower, self.upper) if math.isfinite(bound)]
+        slack = 1e-9 * max(*bounds, *(abs(part) for part in parts), 0.0)
+        if math.isfinite(slack) and self.lower - slack <= sum(parts) <= self.upper + slack:
             return None
-        words = " + ".join(name if factor == 1 else f"{factor:g} {name}" for name, factor in self.terms)
-        return f"{words}: {sum(parts):g} is outside [{self.lower:g}, {self.upper:g}]"
+        return f"{self}: {sum(parts):g} is outside [{self.lower:g}, {self.upper:g}]"
+
+    @property
+    def is_equation(self) -> bool:
+        """Whether exactly one sum will do."""
+        return self.lower == self.upper
+
+    def span(self, parameters: Sequence[Parameter]) -> tuple[float, float]:
+        """Return the smallest and the largest sum of the terms in `parameters` within their bounds; others are left."""
+        ends = [
+            sorted((factor * p.low, factor * p.high))
+            for name, factor in self.terms
+            for p in parameters
+            if p.name == name and not isinstance(p, Choice)
+        ]
+        return sum(low for low, _ in ends), sum(high for _, high in ends)
+
+    def misfits(self, parameters: Sequence[Parameter]) -> list[str]:
+        """Return why a space of `parameters` cannot have this constraint, nothing being possible included."""
+        known = {parameter.name: parameter for parameter in parameters}
+        found = [] if self.terms else ["found no terms, expected at least one"]
+        for name, factor in self.terms:
+            parameter = known.get(name)
+            if parameter is None:
+                found.append(f"{name}: found an unknown parameter.{did_you_mean(name, known)}".removesuffix("."))
+            elif isinstance(parameter, Choice):
+                found.append(f"{name}: found a choice, expected a number")
+            elif factor == 0 or not math.isfinite(factor):
+                found.append(f"{name}: found {factor:g}, expected a finite factor other than 0")
+            elif self.is_equation and parameter.log:
+                found.append(f"{name}: found a parameter on a log scale in an equation, expected a linear one")
+        if not self.lower <= self.upper or self.lower == math.inf or self.upper == -math.inf:
+            found.append(f"found bounds {self.lower:g} and {self.upper:g}, expected lower <= upper")
+        least, most = self.span(parameters)
+        slack = 1e-9 * max(abs(least), abs(most))
+        if not found and (least > self.upper + slack or most < self.lower - slack):
+            found.append(f"found nothing possible: {self} lies between {least:g} and {most:g}")
+        return found
+
+    def __str__(self) -> str:
+        return " + ".join(name if factor == 1 else f"{factor:g} {name}" for name, factor in self.terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,4 +298,20 @@ def parameter_to_json(parameter: Parameter) -> dict[str, Any]:
         "high": parameter.high,
         "unit": parameter.unit,
         "log": parameter.log,
+    }
+
+
+def parameter_constraint_from_json(data: Mapping[str, Any]) -> ParameterConstraint:
+    """Return the constraint that `parameter_constraint_to_json` wrote."""
+    lower = -math.inf if data["lower"] is None else data["lower"]
+    upper = math.inf if data["upper"] is None else data["upper"]
+    return ParameterConstraint(tuple((name, factor) for name, factor in data["terms"].items()), lower, upper)
+
+
+def parameter_constraint_to_json(constraint: ParameterConstraint) -> dict[str, Any]:
+    """Return the constraint as plain JSON: its terms as an object, and its bounds, null where they are open."""
+    return {
+        "terms": dict(constraint.terms),
+        "lower": constraint.lower if math.isfinite(constraint.lower) else None,
+        "upper": constraint.upper if math.isfinite(constraint.upper) else None,
     }

@@ -1,25 +1,34 @@
 """Planners and acceleration: what to try next, and how much faster that was. Pure in (history, seed)."""
 
-from renkei.planning._port import Planner, Source, create
+from renkei.planning._port import Confirming, Planner, Source, create
 from renkei.planning.acceleration import (
     Acceleration,
     Baseline,
+    BestOf,
     Curve,
+    Enhancement,
     Pool,
     Replicates,
     Sampled,
     Step,
     accelerate,
+    accelerate_replicates,
+    acceleration_curve,
     draws_interval,
     enhancement,
+    enhancement_curve,
     expected_draws,
+    good_level,
 )
 from renkei.planning.pareto import Yardstick, hypervolume, pareto_front
 
 __all__ = [
     "Acceleration",
     "Baseline",
+    "BestOf",
+    "Confirming",
     "Curve",
+    "Enhancement",
     "Planner",
     "Pool",
     "Replicates",
@@ -28,10 +37,14 @@ __all__ = [
     "Step",
     "Yardstick",
     "accelerate",
+    "accelerate_replicates",
+    "acceleration_curve",
     "create",
     "draws_interval",
     "enhancement",
+    "enhancement_curve",
     "expected_draws",
+    "good_level",
     "hypervolume",
     "pareto_front",
 ]

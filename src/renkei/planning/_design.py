@@ -1,6 +1,7 @@
 """Space-filling designs: an order of points that depends on the space and the seed alone."""
 
 import hashlib
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -8,6 +9,7 @@ from typing import Protocol
 from renkei.errors import UsageError
 from renkei.model.space import Observation, Point, Space, Value
 from renkei.planning._codec import Codec, Key, decode
+from renkei.planning._port import require
 
 Draw = Callable[[int], Sequence[Sequence[float]]]
 """Gives block k of a sequence of points in the unit cube, by column: n_parameters x BLOCK."""
@@ -17,6 +19,16 @@ BLOCK = 1024
 
 _COUNTABLE = 2**20
 """Spaces of at most so many points are listed in full where drawing hardly finds new ones."""
+
+_MAX_STEPS = 2**17
+"""Spaces of which constraints leave little are listed in full where that takes at most so many steps."""
+
+_N_TRIED = 4096
+_FAIR_SHARE = 1 / 64
+"""Where constraints hold at less than this share of so many random points, a walk finds points within them."""
+
+_MAX_IDLE = 8
+"""After so many blocks without a new point the space counts as exhausted."""
 
 
 class Design(Protocol):
@@ -34,18 +46,45 @@ class Design(Protocol):
 def design(space: Space, draw: Draw, seed: int) -> Design:
     """Return the design over `space` that follows `draw`, or a seeded permutation of its pool.
 
+    Where constraints between parameters leave a fair share of the space, they strike points from the sequence. Where
+    they leave little or nothing of it, as equations do, points are drawn from a random walk within the constraints, or
+    are a seeded permutation of all points where these can be counted.
+
     Raises:
-        UsageError: The space cannot be searched, or a point of its pool is not of the space.
+        UsageError: The space cannot be searched, its constraints leave nothing, or a point of its pool is not of the
+            space.
     """
     codec = Codec(space)
     if space.pool is not None:
-        if problems := [text for point in space.pool for text in space.problems(point)]:
+        if problems := codec.problems(space.pool):
             shown = "; ".join(problems[:3]) + ("; ..." if len(problems) > 3 else "")
             raise UsageError(f"The pool has points that are not of the space: {shown}.")
         return Listing(codec, _shuffled(space.pool, seed))
-    if (n_points := codec.n_points()) is not None:
+    n_points = codec.n_points()
+    if space.constraints and not _leaves_much(codec, len(space.parameters)):
+        if n_points is not None and (listed := codec.listed(_MAX_STEPS)) is not None:
+            if not listed:
+                raise UsageError("The search space cannot be searched: no point satisfies its constraints.")
+            return Listing(codec, _shuffled(listed, seed))
+        draw = _walk(space, seed)
+    if n_points is not None:
         return Listing(codec, _cells(codec, draw, n_points, seed))
-    return Stream(space, draw)
+    return Sieve(codec, draw) if space.constraints else Stream(space, draw)
+
+
+def _leaves_much(codec: Codec, n_parameters: int) -> bool:
+    """Return whether constraints hold at so many random points that others can simply be struck out."""
+    number = random.Random(0).random  # noqa: S311 - the same points for every seed: a property of the space
+    columns = [[number() for _ in range(_N_TRIED)] for _ in range(n_parameters)]
+    return sum(map(codec.holds, codec.points(columns))) >= _FAIR_SHARE * _N_TRIED
+
+
+def _walk(space: Space, seed: int) -> Draw:
+    require("numpy", "scipy")
+    from renkei.planning._region import Region
+
+    region = Region(space)
+    return lambda k: region.walk(BLOCK, derived_seed(seed, "walk", k)).T.tolist()
 
 
 class Stream:
@@ -84,6 +123,34 @@ class Stream:
         return self._blocks[k]
 
 
+class Sieve:
+    """What constraints leave of a sequence without end, each point once; what comes next depends as in `Stream`."""
+
+    def __init__(self, codec: Codec, draw: Draw) -> None:
+        self._codec = codec
+        self._draw = draw
+        self._n_told = 0
+        self._n_blocks = 0
+        self._n_idle = 0
+        self._left: dict[Key, Point] = {}
+
+    def ask(self, n: int, pending: Sequence[Point] = ()) -> list[Point]:
+        """Return points number n_told + n_pending and following of those left."""
+        index = self._n_told + len(pending)
+        while len(self._left) < index + n and self._n_idle < _MAX_IDLE:
+            before = len(self._left)
+            for point in self._codec.points(self._draw(self._n_blocks)):
+                if self._codec.holds(point):
+                    self._left.setdefault(self._codec.key(point), point)
+            self._n_blocks += 1
+            self._n_idle = 0 if len(self._left) > before else self._n_idle + 1
+        return [dict(point) for point in itertools.islice(self._left.values(), index, index + n)]
+
+    def tell(self, observations: Sequence[Observation]) -> None:
+        """Count ended trials; nothing else of them is kept."""
+        self._n_told += len(observations)
+
+
 class Listing:
     """A list of distinct points: the first that are neither told nor pending come next."""
 
@@ -109,7 +176,7 @@ class Listing:
 
     def tell(self, observations: Sequence[Observation]) -> None:
         """Strike the points of ended trials from the list."""
-        self._told.update(self._codec.key(o.point) for o in observations)
+        self._told.update([self._codec.key(o.point) for o in observations])  # all of them or none
 
     def _entry(self, at: int) -> tuple[Key, Point] | None:
         while at >= len(self._listed):
@@ -140,16 +207,18 @@ def _shuffled(points: Sequence[Point], seed: int) -> Iterator[Point]:
 
 
 def _cells(codec: Codec, draw: Draw, n_points: int, seed: int) -> Iterator[Point]:
-    """Yield every point of a countable space: as `draw` visits them, the stragglers at the end."""
+    """Yield points of a countable space where constraints hold: as `draw` visits them, the stragglers at the end."""
     seen: set[Key] = set()
-    k = 0
-    while len(seen) < n_points:
+    k = n_idle = 0
+    while len(seen) < n_points and n_idle < _MAX_IDLE:
         before = len(seen)
         for point in codec.points(draw(k)):
             if (key := codec.key(point)) not in seen:
                 seen.add(key)
-                yield point
+                if codec.holds(point):
+                    yield point
         k += 1
+        n_idle = 0 if len(seen) > before else n_idle + 1
         if len(seen) - before < BLOCK // 16 and n_points <= _COUNTABLE:
             yield from _shuffled([p for p in codec.every_point() if codec.key(p) not in seen], seed)
             return

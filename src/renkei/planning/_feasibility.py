@@ -11,7 +11,14 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from renkei.planning._gp import evenly, gradient, lengthscale_prior, matern, squared_differences
+from renkei.planning._gp import (
+    evenly,
+    gradient,
+    lengthscale_prior,
+    matern,
+    squared_differences,
+    squared_distances,
+)
 
 _MAX_NEWTON = 30
 _BOUNDS_VARIANCE = (math.log(0.1), math.log(100.0))
@@ -36,13 +43,16 @@ class Feasibility:
 
     def log_probability(self, X: Tensor) -> Tensor:
         """Return log P(works), differentiable: ... x n_columns to ...."""
+        mean, deviation = self.latent(X.reshape(-1, X.shape[-1]))
+        return torch.special.log_ndtr(mean / (1.0 + deviation.square()).sqrt()).reshape(X.shape[:-1])
+
+    def latent(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the latent process, differentiably: n x n_columns to n."""
         scale = self.lengthscale[self.owner]
-        squares = ((X / scale).unsqueeze(-2) - self.rows / scale).square().sum(-1)
-        cross = self.variance * matern(squares)
+        cross = self.variance * matern(squared_distances(rows / scale, self.rows / scale))
         mean = self.mean + cross @ self.slope
-        explained = torch.linalg.solve_triangular(self.factor, (cross * self.root).unsqueeze(-1), upper=False)
-        variance = (self.variance - explained.square().sum((-2, -1))).clamp_min(1e-9)
-        return torch.special.log_ndtr(mean / (1.0 + variance).sqrt())
+        explained = torch.linalg.solve_triangular(self.factor, (cross * self.root).T, upper=False)
+        return mean, (self.variance - explained.square().sum(0)).clamp_min(1e-9).sqrt()
 
 
 def fit_feasibility(rows: Tensor, works: Tensor, owner: Tensor) -> Feasibility:

@@ -1,6 +1,7 @@
 """What a model learns from: rows of trials, their outputs on a scale that suits a Gaussian process."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,43 +17,133 @@ Column = NDArray[np.float64]
 _LOG_RATIO = 100.0
 """Positive outputs that span more than this are modelled in the logarithm, if that makes them less skewed."""
 
+_LARGEST = 1e300
+"""Outputs beyond this count as this, so that differences are numbers."""
+
+_POWERS = [power / 10 for power in range(-10, 21)]
+_PULL = 4.0
+"""What a power of 0 or 2 in place of 1 costs, in logarithms of the likelihood."""
+
+_MIN_BENT = 6
+"""Fewer values than this say too little about their distribution."""
+
+_FENCE = 4.0
+"""Bad values of an objective count as no worse than so many spreads from the median."""
+
+_FAR = 1e6
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Turns an output y into z of zero mean and unit spread: (y - shift) / spread, of log y if `log`."""
+    """Turns an output y into z of zero mean, unit spread and as little skewness as can be: z = (b - shift) / spread.
+
+    Here b is the Yeo-Johnson power of (y - centre) / width, of log y if `log` (Yeo and Johnson 2000). Power 1 changes
+    nothing.
+
+    Attributes:
+        low: b is not below this in `scaled`.
+        high: b is not above this in `scaled`.
+        plain: Mean and spread of y itself.
+        extremes: The smallest and the largest b seen, and one spread more.
+    """
 
     shift: float
     spread: float
     log: bool
+    centre: float = 0.0
+    width: float = 1.0
+    power: float = 1.0
+    low: float = -math.inf
+    high: float = math.inf
+    plain: tuple[float, float] = (0.0, 1.0)
+    extremes: tuple[float, float] = (-math.inf, math.inf)
 
     @classmethod
-    def fit(cls, values: Column, may_log: bool) -> "Scale":
-        """Return the scale for an output's finite values, at least one."""
+    def fit(cls, values: Column, may_log: bool, bad: int = 0) -> "Scale":
+        """Return the scale for an output.
+
+        Args:
+            values: Of the output, finite, at least one.
+            may_log: Whether z may be other than linear in y: the logarithm, or the power under which the values are
+                most likely to be normal.
+            bad: 1 where large values are bad, -1 where small ones are, 0 where neither. So that a few wild values do
+                not flatten the rest, z of bad values ends some spreads from the median.
+        """
         log = False
         if may_log and values.min() > 0.0 and values.max() / values.min() > _LOG_RATIO:
             log = abs(_skew(np.log(values))) < abs(_skew(values))
         used = np.log(values) if log else values
-        # Relative to the largest, because squares overflow.
-        size = float(np.abs(used).max()) or 1.0
-        spread = float(np.std(used / size)) * size
-        negligible = 1e-12 * size
-        return cls(float(np.mean(used / size)) * size, spread if spread > negligible else 1.0, log)
+        centre, width, power = 0.0, 1.0, 1.0
+        if may_log and len(values) >= _MIN_BENT:
+            middle, robust = _middle(used)
+            power = _likeliest(np.clip((used - middle) / robust, -_FAR, _FAR))
+            centre, width = (middle, robust) if power != 1.0 else (0.0, 1.0)
+        bent = _bent((used - centre) / width, power)
+        middle, robust = _middle(bent)
+        low = middle - _FENCE * robust if bad < 0 else -math.inf
+        high = middle + _FENCE * robust if bad > 0 else math.inf
+        shift, spread = _mean_and_spread(np.clip(bent, low, high))
+        extremes = float(bent.min()) - spread, float(bent.max()) + spread
+        return cls(shift, spread, log, centre, width, power, low, high, _mean_and_spread(values), extremes)
 
     def scaled(self, values: Column) -> Column:
         """Return z of each value."""
-        return ((np.log(values) if self.log else values) - self.shift) / self.spread
+        return (np.clip(_bent(self._part(values), self.power), self.low, self.high) - self.shift) / self.spread
 
     def bound(self, value: float) -> float:
         """Return z of a bound on the output; on the log scale a bound at or below zero lies at minus infinity."""
         if math.isinf(value):
             return value
-        if self.log:
-            return (math.log(value) - self.shift) / self.spread if value > 0.0 else -math.inf
-        return (value - self.shift) / self.spread
+        if self.log and value <= 0.0:
+            return -math.inf
+        return (float(_bent(self._part(np.array([value])), self.power)[0]) - self.shift) / self.spread
 
     def noise(self, values: Column, deviations: Column) -> Column:
         """Return standard deviations of z, given those of the output at `values` (to first order)."""
-        return deviations / self.spread / (values if self.log else 1.0)
+        part = self._part(values)
+        steep = (1.0 + np.abs(part)) ** np.where(part >= 0.0, self.power - 1.0, 1.0 - self.power)
+        return deviations * steep / self.width / self.spread / (values if self.log else 1.0)
+
+    def _part(self, values: Column) -> Column:
+        part = ((np.log(values) if self.log else values) - self.centre) / self.width
+        return part if self.power == 1.0 else np.clip(part, -_FAR, _FAR)
+
+
+def _mean_and_spread(values: Column) -> tuple[float, float]:
+    """Return the mean and the standard deviation, 1 in place of one that is negligible."""
+    size = float(np.abs(values).max()) or 1.0  # Relative to the largest, because squares overflow.
+    spread = float(np.std(values / size)) * size
+    return float(np.mean(values / size)) * size, spread if spread > 1e-12 * size else 1.0
+
+
+def _middle(values: Column) -> tuple[float, float]:
+    """Return the median and half of the width of the middle 68%; where that is nothing, the standard deviation."""
+    low, middle, high = (float(v) for v in np.quantile(values / 2, [0.16, 0.5, 0.84]))  # Halves cannot overflow.
+    width = high - low
+    return 2 * middle, width if width > 1e-12 * float(np.abs(values).max()) else _mean_and_spread(values)[1]
+
+
+def _bent(part: Column, power: float) -> Column:
+    """Return the Yeo-Johnson power of each number."""
+    if power == 1.0:
+        return part
+    up, down = np.maximum(part, 0.0), np.maximum(-part, 0.0)
+    risen = np.log1p(up) if power == 0.0 else ((1.0 + up) ** power - 1.0) / power
+    fallen = np.log1p(down) if power == 2.0 else ((1.0 + down) ** (2.0 - power) - 1.0) / (2.0 - power)
+    return risen - fallen
+
+
+def _likeliest(part: Column) -> float:
+    """Return the power that makes numbers most likely to be normal, 1 where nothing speaks for another."""
+    slope = float(np.sum(np.sign(part) * np.log1p(np.abs(part))))
+    spreads = [float(np.std(_bent(part, power))) for power in _POWERS]
+    if min(spreads) <= 0.0:
+        return 1.0
+    scores = [
+        (power - 1.0) * slope - len(part) * math.log(spread) - _PULL * (power - 1.0) ** 2
+        for power, spread in zip(_POWERS, spreads, strict=True)
+    ]
+    return _POWERS[int(np.argmax(scores))]
 
 
 @dataclass(slots=True)
@@ -90,8 +181,8 @@ class History:
         observed = observation.outcome == "observed"
         for name in self.outputs:
             value, noise = observation.outputs.get(name, math.nan), observation.noise.get(name, math.nan)
-            self._values[name].append(value if observed and math.isfinite(value) else math.nan)
-            self._noise[name].append(noise if math.isfinite(noise) and noise >= 0.0 else math.nan)
+            self._values[name].append(_finite(value) if observed else math.nan)
+            self._noise[name].append(_finite(noise) if noise >= 0.0 else math.nan)
         self._works.append(all(not math.isnan(self._values[name][-1]) for name in self.outputs))
 
     @property
@@ -125,3 +216,10 @@ def _skew(values: Column) -> float:
     centred = values / size - np.mean(values / size)
     spread = float(np.std(centred))
     return float(np.mean((centred / spread) ** 3)) if spread > 1e-12 else 0.0
+
+
+def _finite(value: float) -> float:
+    """Return a number as a float of at most _LARGEST, NaN where it is none or too large a whole number for one."""
+    if not -sys.float_info.max <= value <= sys.float_info.max:
+        return math.nan
+    return min(_LARGEST, max(-_LARGEST, float(value)))

@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from renkei.errors import UsageError, did_you_mean
 from renkei.model.space import Constraint, Objective, Observation, Point, Space
 
 _GIVEN = ("space", "objectives", "constraints", "sources", "seed", "warm")
 """What planners are built with; everything else in a planner's signature is an option of its own."""
+
+_EXTRA = "planner"
+"""The extra of renkei that brings what planners of our own need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,22 @@ class Planner(Protocol):
         ...
 
 
+@runtime_checkable
+class Confirming(Protocol):
+    """A planner that can end a campaign over several sources with its best guess."""
+
+    def confirm(self, pending: Sequence[Point] = ()) -> Point | None:
+        """Return the point that is believed to be best of those not tried at a source that counts, at such a source.
+
+        Args:
+            pending: Points proposed and not yet told about.
+
+        Returns:
+            The point with its source under `SOURCE`; None where every point was tried at a source that counts.
+        """
+        ...
+
+
 def create(
     name: str,
     space: Space,
@@ -75,7 +94,7 @@ def create(
     """Return the planner that is registered as `name` under the entry point group `renkei.planners`.
 
     Args:
-        name: For example "sobol", "random" or "bayesian".
+        name: For example "sobol", "random" or "bayesian"; "optuna", "ax", "physbo", "nimo" and "gest" are adapters.
         space: What to search.
         objectives: At least one.
         constraints: What outputs must satisfy.
@@ -96,7 +115,7 @@ def create(
     try:
         factory = found[name].load()
     except ImportError as error:
-        raise _not_installed(str(error.name)) from error
+        raise _not_installed(str(error.name), _EXTRA) from error
     options = options or {}
     signature = inspect.signature(factory)
     own = [option for option in signature.parameters if option not in _GIVEN]
@@ -114,19 +133,23 @@ def create(
     return factory(space, objectives, constraints=constraints, seed=seed, warm=warm, **given, **options)
 
 
-def require(*packages: str) -> None:
+def require(*packages: str, extra: str = _EXTRA) -> None:
     """Check that packages which a planner imports only later are installed.
+
+    Args:
+        packages: Names that are imported.
+        extra: The extra of renkei that brings them.
 
     Raises:
         UsageError: One is not.
     """
     for package in packages:
         if find_spec(package) is None:
-            raise _not_installed(package)
+            raise _not_installed(package, extra)
 
 
-def _not_installed(package: str) -> UsageError:
+def _not_installed(package: str, extra: str) -> UsageError:
     return UsageError(
         f"The planner needs a package that is not installed: {package}.",
-        "Install it with: pip install 'renkei[planner]'.",
+        f"Install it with: pip install 'renkei[{extra}]'.",
     )

@@ -9,6 +9,7 @@ from botorch.acquisition import AcquisitionFunction
 from botorch.generation.gen import gen_candidates_scipy
 from scipy.stats import qmc
 
+from renkei.planning._confined import Confined
 from renkei.planning._rows import RowCodec, Rows
 
 _N_FAR = 512
@@ -16,6 +17,9 @@ _N_FAR = 512
 
 _N_NEAR = 128
 """Rows around the incumbents that are compared."""
+
+_N_CENTRES = 4
+"""Incumbents around which these rows lie."""
 
 _N_STARTS = 2
 """Climbs from each of the two kinds of rows."""
@@ -50,7 +54,9 @@ class Search:
             parts = [self._acquisition(part.unsqueeze(1)) for part in torch.from_numpy(rows).split(self._chunk)]
         return np.nan_to_num(torch.cat(parts).numpy(), nan=-np.inf)
 
-    def best_row(self, codec: RowCodec, incumbents: Rows, taken: Rows, seed: int) -> np.ndarray | None:
+    def best_row(
+        self, codec: RowCodec, incumbents: Rows, taken: Rows, seed: int, confined: Confined | None = None
+    ) -> np.ndarray | None:
         """Return the legal row where the acquisition is largest and that is not taken; None when all found are.
 
         Quasi-random rows and rows near the incumbents are compared; the best of both are climbed by L-BFGS in the
@@ -61,22 +67,30 @@ class Search:
             incumbents: The best rows so far, best first, n x n_columns.
             taken: Rows that must not come again, n x n_columns.
             seed: Of the quasi-random rows.
+            confined: Where constraints between parameters hold, if there are any. Then rows are random instead of
+                quasi-random, and climbed by sequential quadratic programming.
         """
         chance = np.random.default_rng(seed)
-        kinds = [
-            codec.from_units(qmc.Sobol(codec.n_parameters, rng=chance).random(self._n_far)),
-            _near(codec, incumbents, chance),
-        ]
+        if confined is None:
+            kinds = [
+                codec.from_units(qmc.Sobol(codec.n_parameters, rng=chance).random(self._n_far)),
+                _near(codec, incumbents, chance),
+            ]
+        else:
+            centres = confined.anchors(incumbents)
+            starts = centres[np.arange(_N_NEAR) % min(_N_CENTRES, len(centres))]
+            kinds = [confined.scattered(self._n_far, chance), confined.reached(starts, _near(codec, centres, chance))]
+        n_far = len(kinds[0])
         rows, values = np.concatenate(kinds), self.values(np.concatenate(kinds))
         order = np.argsort(-values, kind="stable")
-        starts = [order[order < self._n_far][:_N_STARTS], order[order >= self._n_far][:_N_STARTS]]
-        climbed = self._climbed(codec, rows[np.concatenate(starts)])
+        starts = [order[order < n_far][:_N_STARTS], order[order >= n_far][:_N_STARTS]]
+        climbed = self._climbed(codec, rows[np.concatenate(starts)], confined)
         rows, values = np.concatenate([rows, climbed]), np.concatenate([values, self.values(climbed)])
         for _ in range(_MAX_ROUNDS):
-            stepped = self._stepped(codec, rows[values.argmax()], values.max())
+            stepped = self._stepped(codec, rows[values.argmax()], values.max(), confined)
             if len(stepped) == 0:
                 break
-            found = np.concatenate([stepped, self._climbed(codec, stepped[-1:])])
+            found = np.concatenate([stepped, self._climbed(codec, stepped[-1:], confined)])
             rows, values = np.concatenate([rows, found]), np.concatenate([values, self.values(found)])
         apart = 1e-9 if codec.is_discrete else 1e-6
         for at in np.argsort(-values, kind="stable"):
@@ -84,10 +98,10 @@ class Search:
                 return rows[at]
         return None
 
-    def _stepped(self, codec: RowCodec, row: np.ndarray, value: float) -> Rows:
+    def _stepped(self, codec: RowCodec, row: np.ndarray, value: float, confined: Confined | None) -> Rows:
         """Return the rows of the way up from `row` in single steps to the best neighbour, n x n_columns; maybe none."""
         way: list[np.ndarray] = []
-        while len(way) < _MAX_STEPS and len(around := codec.neighbours(row)):
+        while len(way) < _MAX_STEPS and len(around := _around(codec, row, confined)):
             values = self.values(around)
             if values.max() <= value + 1e-9:
                 break
@@ -95,10 +109,12 @@ class Search:
             way.append(row)
         return codec.stacked(way)
 
-    def _climbed(self, codec: RowCodec, rows: Rows) -> Rows:
+    def _climbed(self, codec: RowCodec, rows: Rows, confined: Confined | None) -> Rows:
         """Return the legal rows to which L-BFGS climbs from `rows`: n x n_columns."""
         if len(codec.fixed) == codec.n_columns:
             return rows
+        if confined is not None:
+            return confined.climbed(rows, self._slope)
         starts = torch.from_numpy(rows).unsqueeze(1)
         found, _ = gen_candidates_scipy(
             starts,
@@ -110,11 +126,25 @@ class Search:
         )
         return codec.legal(found.detach().squeeze(1).numpy())
 
+    def _slope(self, row: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the acquisition at one row and its gradient: n_columns both."""
+        place = torch.from_numpy(row).requires_grad_()
+        value = self._acquisition(place[None, None]).sum()
+        [gradient] = torch.autograd.grad(value, place)
+        return value.item(), gradient.numpy()
+
+
+def _around(codec: RowCodec, row: np.ndarray, confined: Confined | None) -> Rows:
+    around = codec.neighbours(row)
+    if confined is None:
+        return around
+    return np.concatenate([around[confined.holds(around)], confined.exchanged(row)])
+
 
 def _near(codec: RowCodec, incumbents: Rows, chance: np.random.Generator) -> Rows:
     """Return legal rows around the first incumbents: n x n_columns."""
     turn = np.arange(_N_NEAR)
-    n_centres = min(4, len(incumbents))
+    n_centres = min(_N_CENTRES, len(incumbents))
     sizes = _NEAR_SIZES[(turn // n_centres) % len(_NEAR_SIZES)][:, np.newaxis]
     moved = chance.random((_N_NEAR, codec.n_parameters))[:, codec.owner] < max(0.3, 2.0 / codec.n_parameters)
     # A choice changes where noise on its columns outweighs the one-hot height.

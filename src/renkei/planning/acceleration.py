@@ -1,167 +1,75 @@
 """How many times fewer trials (hours, cost) a campaign needs than its baseline to reach the same level.
 
 The acceleration factor is the baseline's effort to reach a level over the campaign's effort to reach it (Rohr et al.
-2020, Chem. Sci. 11, 2696; Liang et al. 2021, npj Comput. Mater. 7, 188; Adesiji et al. 2025). The 95% interval covers
-what the baseline's own sampling leaves open, and nothing else: the campaign is one realisation and is taken as it is.
+2020, Chem. Sci. 11, 2696; Liang et al. 2021, npj Comput. Mater. 7, 188; Adesiji et al. 2025, Digital Discovery,
+doi:10.1039/D5DD00337G). The 95% interval covers what the baseline's own sampling leaves open, and nothing else: the
+campaign is one realisation and is taken as it is. With several realisations, `accelerate_replicates` covers both.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from statistics import fmean
+from typing import Any, Literal
 
-from renkei.errors import UsageError
-from renkei.planning._statistics import bootstrap_mean_interval, draws_quantile, jeffreys_interval, none_in
+from renkei.planning._baselines import (
+    Band,
+    Baseline,
+    BestOf,
+    Curve,
+    Effort,
+    Hits,
+    Measure,
+    Pool,
+    Replicates,
+    Sampled,
+    Step,
+    against_of,
+    effort_of,
+)
+from renkei.planning._draws import draws_interval, enhancement, expected_best, expected_draws
+from renkei.planning._statistics import expanded_interval, resampled_means
 
-Measure = Literal["trials", "hours", "cost"]
-"""What effort is counted in."""
+__all__ = [
+    "Acceleration",
+    "Band",
+    "Baseline",
+    "BestOf",
+    "Bound",
+    "Clarity",
+    "Curve",
+    "Effort",
+    "Enhancement",
+    "Hits",
+    "Measure",
+    "Pool",
+    "Replicates",
+    "Sampled",
+    "Step",
+    "accelerate",
+    "accelerate_replicates",
+    "acceleration_curve",
+    "against_of",
+    "common_level",
+    "draws_interval",
+    "enhancement",
+    "enhancement_curve",
+    "expected_best",
+    "expected_draws",
+    "good_level",
+]
+
+GOOD_SHARE = 0.05
+"""The share of a baseline's trials that counts as good where enhancement is measured, as in Liang et al. (2021)."""
+
+RULE_OF_THREE = 3.0
+"""The largest expected number that is credible at 95% where none was counted: -ln 0.05, rounded."""
 
 Bound = Literal["estimate", "at least", "at most", "unknown"]
 """How a factor is to be read: an estimate, or only a bound because one side never reached the level."""
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One trial as acceleration sees it.
-
-    Args:
-        loss: The number to minimise; None when the trial has none (infeasible, abandoned, a constraint broken).
-        hours: What the trial adds to the hours. For the wall time of a parallel campaign give each trial's
-            addition to it.
-        cost: What the trial adds to the cost, in one unit throughout.
-    """
-
-    loss: float | None
-    hours: float = 0.0
-    cost: float = 0.0
-
-    def reaches(self, level: float) -> bool:
-        """Return whether the trial is at least as good as `level`."""
-        return self.loss is not None and self.loss <= level
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A campaign's trials in the order in which they ended, and the loss that it is after, if any."""
-
-    steps: Sequence[Step]
-    reach: float | None = None
-
-    def best(self) -> float | None:
-        """Return the lowest loss, or None when no trial has one."""
-        return min((s.loss for s in self.steps if s.loss is not None and math.isfinite(s.loss)), default=None)
-
-    def level(self) -> float | None:
-        """Return what to compare at: `reach` if it was reached, else the best loss."""
-        best = self.best()
-        return self.reach if best is not None and self.reach is not None and best <= self.reach else best
-
-    def effort_to(self, level: float, by: Measure = "trials") -> float | None:
-        """Return the effort up to and with the first trial that reaches `level`, or None when none does."""
-        for at, step in enumerate(self.steps):
-            if step.reaches(level):
-                return _effort(self.steps[: at + 1], by)
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """A baseline's expected effort and its 95% interval; `reached` is False when `expected` is only a lower bound."""
-
-    expected: float
-    low: float | None
-    high: float | None
-    reached: bool = True
-
-
-class Baseline(Protocol):
-    """What a campaign is compared with."""
-
-    def effort_to(self, level: float, by: Measure = "trials") -> Effort | None:
-        """Return the expected effort to reach `level`, or None when the baseline says nothing about it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """A baseline whose trials do not learn from each other (random, Sobol), from trials that were really run.
-
-    With k of n trials at the level, expected effort is the effort of all n over k. The interval is that of the
-    probability of a hit: Jeffreys' 95% interval. With k = 0, 1 - 0.05^(1/n) bounds that probability from above,
-    one-sided at 95%, and the effort is only known to be at least what follows from it.
-    """
-
-    steps: Sequence[Step]
-
-    def effort_to(self, level: float, by: Measure = "trials") -> Effort | None:
-        """Return the expected effort to the first trial that reaches `level`; None when no trial was run."""
-        n = len(self.steps)
-        if n == 0:
-            return None
-        each = _effort(self.steps, by) / n
-        k = sum(step.reaches(level) for step in self.steps)
-        if k == 0:
-            least = each / none_in(n)
-            return Effort(least, least, None, reached=False)
-        p_low, p_high = jeffreys_interval(k, n)
-        return Effort(each * n / k, each / p_high, each / p_low)
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """Random draws without replacement from a pool whose losses are all known; exact, nothing is run.
-
-    The interval holds 95% of random campaigns, in equal tails.
-
-    Args:
-        losses: The loss of every point of the pool, None where it has none.
-        hours: What a draw takes on average; None where that is not known.
-        cost: What a draw costs on average; None where that is not known.
-    """
-
-    losses: Sequence[float | None]
-    hours: float | None = None
-    cost: float | None = None
-
-    def effort_to(self, level: float, by: Measure = "trials") -> Effort | None:
-        """Return the expected effort of draws to the first point at `level`; None when the pool has none.
-
-        Raises:
-            UsageError: What a draw takes of `by` is not known.
-        """
-        each = 1.0 if by == "trials" else self.hours if by == "hours" else self.cost
-        if each is None:
-            raise UsageError(
-                f"What a draw from the pool takes in {by} is not known.", "Run the baseline to compare hours or cost."
-            )
-        n_good = sum(loss is not None and loss <= level for loss in self.losses)
-        if n_good == 0:
-            return None
-        low, high = draws_interval(len(self.losses), n_good)
-        return Effort(expected_draws(len(self.losses), n_good) * each, low * each, high * each)
-
-
-@dataclass(frozen=True, slots=True)
-class Replicates:
-    """A baseline that learns, from several campaigns of it.
-
-    Expected effort is the mean, its interval the percentiles of the bootstrap over campaigns (none from a single
-    one). A campaign that never reached the level counts with all it spent, which makes the result a lower bound.
-    """
-
-    curves: Sequence[Curve]
-
-    def effort_to(self, level: float, by: Measure = "trials") -> Effort | None:
-        """Return the mean effort to reach `level`; None when there is no campaign or none has a trial."""
-        curves = [curve for curve in self.curves if curve.steps]
-        if not curves:
-            return None
-        ended = [curve.effort_to(level, by) for curve in curves]
-        spent = [_effort(c.steps, by) if e is None else e for c, e in zip(curves, ended, strict=True)]
-        low, high = bootstrap_mean_interval(spent) if len(spent) > 1 else (None, None)
-        if None in ended:
-            return Effort(sum(spent) / len(spent), low, None, reached=False)
-        return Effort(sum(spent) / len(spent), low, high)
+Clarity = Literal["faster", "slower", "unclear", "unknown"]
+"""What a factor and its interval show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,23 +109,83 @@ class Acceleration:
             "baseline_effort": _finite(self.baseline_effort),
         }
 
+    @property
+    def clarity(self) -> Clarity:
+        """What is shown: faster or slower where the whole interval, or the bound, is on one side of 1, else unclear.
+
+        An estimate without an interval, for example against a single replicate, shows nothing clearly.
+        """
+        if self.factor is None:
+            return "unknown"
+        if self.bound == "at least":
+            return "faster" if (self.factor if self.low is None else self.low) > 1.0 else "unclear"
+        if self.high is not None and self.high < 1.0:
+            return "slower"
+        return "faster" if self.low is not None and self.low > 1.0 else "unclear"
+
     def verdict(self, baseline: str = "its baseline") -> str:
-        """Return one sentence for people, without a full stop; `baseline` is what to call the baseline."""
+        """Return one sentence for people, without a full stop; `baseline` is what to call the baseline.
+
+        What is not shown is said first, and slower is said as plainly as faster.
+        """
         if self.factor is None:
             return f"no comparison with {baseline} is possible at this level"
         if self.bound == "at most":
-            return f"did not reach the level: a factor of at most {_shown(self.factor)} against {baseline}"
+            slower = "slower than its baseline: " if self.clarity == "slower" else ""
+            return f"{slower}did not reach the level: a factor of at most {_shown(self.factor)} against {baseline}"
         if self.bound == "at least":
-            if self.factor < 1.0:
-                return f"not shown to be faster than {baseline}, which never reached the level but was run too little"
-            return f"{_ratio(self.factor, self.by, 'at least')} than {baseline}, which never reached the level"
-        interval = ""
+            if self.clarity == "unclear":
+                return f"not shown to be faster than {baseline}, which did not reach the level but was run too little"
+            least = self.factor if self.low is None else self.low
+            return f"{_ratio(least, self.by, 'at least')} than {baseline}, which did not reach the level"
+        interval = " (no interval: it was run once)"
         if self.low is not None and self.high is not None:
             interval = f" (95% interval {_shown(self.low)} to {_shown(self.high)})"
         if self.factor < 1.0:
-            return f"slower than its baseline: {_shown(self.factor)} times the pace of {baseline}{interval}"
-        unclear = self.low is not None and self.low < 1.0
-        return f"{_ratio(self.factor, self.by)} than {baseline}{', not clearly faster' if unclear else ''}{interval}"
+            lead = "slower than its baseline" if self.clarity == "slower" else "not clearly slower or faster"
+            return f"{lead}: {_shown(self.factor)} times the pace of {baseline}{interval}"
+        lead = "" if self.clarity == "faster" else "not clearly faster or slower: "
+        return f"{lead}{_ratio(self.factor, self.by)} than {baseline}{interval}"
+
+
+@dataclass(frozen=True, slots=True)
+class Enhancement:
+    """How many times more good trials a campaign had than its baseline after as many trials.
+
+    Args:
+        n: After how many trials.
+        found: The campaign's good trials among them.
+        expected: Those expected of the baseline; what follows refers to it.
+        factor: found / expected; None when the baseline is expected to find none.
+        low: Lower end of the 95% interval from the baseline's sampling; None when open.
+        high: Upper end; None when open.
+    """
+
+    n: int
+    found: int
+    expected: float
+    factor: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def clarity(self) -> Clarity:
+        """What is shown; see `Acceleration.clarity`."""
+        if self.factor is None:
+            return "unknown"
+        if self.high is not None and self.high < 1.0:
+            return "slower"
+        return "faster" if self.low is not None and self.low > 1.0 else "unclear"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON; every number in it is finite or null."""
+        return {
+            "n": self.n,
+            "found": self.found,
+            "expected": self.expected,
+            "factor": _finite(self.factor),
+            "ci95": [_finite(self.low), _finite(self.high)],
+        }
 
 
 def accelerate(campaign: Curve, baseline: Baseline, level: float | None = None, by: Measure = "trials") -> Acceleration:
@@ -226,14 +194,14 @@ def accelerate(campaign: Curve, baseline: Baseline, level: float | None = None, 
     Args:
         campaign: The campaign's trials.
         baseline: `Sampled`, `Pool` or `Replicates`.
-        level: A loss; by default the campaign's `reach` if it reached that, else the best loss that it found.
+        level: A loss; by default `common_level`.
         by: What effort is counted in. Nothing can be said by hours or cost that were not recorded.
     """
-    level = campaign.level() if level is None else level
+    level = common_level(campaign, baseline) if level is None else level
     if level is None:
-        return Acceleration(None, None, None, None, "unknown", _effort(campaign.steps, by), None, by)
+        return Acceleration(None, None, None, None, "unknown", effort_of(campaign.steps, by), None, by)
     needed = campaign.effort_to(level, by)
-    effort = _effort(campaign.steps, by) if needed is None else needed
+    effort = effort_of(campaign.steps, by) if needed is None else needed
     expected = baseline.effort_to(level, by)
     if expected is None or expected.expected <= 0.0 or effort <= 0.0 or (needed is None and not expected.reached):
         known = None if expected is None else expected.expected
@@ -244,58 +212,104 @@ def accelerate(campaign: Curve, baseline: Baseline, level: float | None = None, 
     return Acceleration(expected.expected / effort, low, high, level, bound, effort, expected.expected, by)
 
 
-def expected_draws(n_pool: int, n_good: int) -> float:
-    """Return the mean number of random draws without replacement to the first good one: (n_pool + 1) / (n_good + 1).
+def common_level(campaign: Curve, baseline: Baseline) -> float | None:
+    """Return the loss to compare at, None when the campaign has none to offer.
+
+    It is the campaign's `reach` if the campaign reached that. It also is if the baseline is expected to reach it in no
+    more trials than the campaign took in vain. Otherwise it is the best loss that the campaign found.
+    """
+    level = campaign.level()
+    if campaign.reach is not None and level != campaign.reach and campaign.steps:
+        expected = baseline.effort_to(campaign.reach)
+        if expected is not None and expected.reached and expected.expected <= len(campaign.steps):
+            return campaign.reach
+    return level
+
+
+def acceleration_curve(campaign: Curve, baseline: Baseline, by: Measure = "trials") -> list[Acceleration]:
+    """Return the acceleration at every level from easy to hard, at most about 25 of them.
+
+    The levels are the baseline's, so that the campaign's luck does not choose them, and the best that the campaign
+    found. They end at the campaign's `reach` where one of the two reached it: what lies beyond nobody was after.
+    Intervals are pointwise.
+    """
+    levels, best, reach = set(baseline.levels()), campaign.best(), campaign.reach
+    if best is not None:
+        levels.add(best)
+    if reach is not None and levels and min(levels) <= reach:
+        levels = {level for level in levels if level > reach} | {reach}
+    return [accelerate(campaign, baseline, level, by) for level in sorted(levels, reverse=True)]
+
+
+def accelerate_replicates(
+    campaigns: Sequence[Curve], baseline: Baseline, level: float, by: Measure = "trials"
+) -> Acceleration:
+    """Return how many times less effort campaigns of one kind need on average than `baseline` to reach `level`.
+
+    The factor is the baseline's expected effort over the mean of the campaigns'. The interval covers the luck of both:
+    percentiles of the ratio, campaigns and baseline resampled. Campaigns that did not reach the level count with all
+    they spent, which makes the factor an upper bound.
 
     Args:
-        n_pool: Points in the pool.
-        n_good: Those that are good enough, 1 to n_pool.
-
-    Raises:
-        UsageError: There is no good point, or more than there are points.
+        campaigns: Realisations of one campaign, each with another seed.
+        baseline: What they are compared with.
+        level: A loss.
+        by: What effort is counted in.
     """
-    _check_pool(n_pool, n_good)
-    return (n_pool + 1) / (n_good + 1)
+    curves = [curve for curve in campaigns if curve.steps]
+    ended = [curve.effort_to(level, by) for curve in curves]
+    spent = [effort_of(c.steps, by) if e is None else e for c, e in zip(curves, ended, strict=True)]
+    expected = baseline.effort_to(level, by)
+    mean = fmean(spent) if spent else None
+    missed = None in ended
+    if not mean or expected is None or expected.expected <= 0.0 or (missed and not expected.reached):
+        known = None if expected is None else expected.expected
+        return Acceleration(None, None, None, level, "unknown", mean, known, by)
+    own, theirs = resampled_means(spent), baseline.draws(level, by) or [expected.expected]
+    ratios = [theirs[i - 1 if len(theirs) > 1 else 0] / each for i, each in enumerate(own) if each > 0.0]  # not paired
+    low, high = expanded_interval(ratios, len(spent)) if len(spent) > 1 and ratios else (None, None)
+    bound: Bound = "at most" if missed else "estimate" if expected.reached else "at least"
+    return Acceleration(
+        expected.expected / mean,
+        None if missed else low,
+        high if expected.reached else None,
+        level,
+        bound,
+        mean,
+        expected.expected,
+        by,
+    )
 
 
-def draws_interval(n_pool: int, n_good: int, level: float = 0.95) -> tuple[int, int]:
-    """Return the central interval of the number of draws to the first good one, exact (negative hypergeometric).
+def good_level(losses: Sequence[float | None], share: float = GOOD_SHARE) -> float | None:
+    """Return the loss that the best `share` of trials reach, rounded up to whole trials; None when too few have one.
 
-    Raises:
-        UsageError: There is no good point, or more than there are points.
+    Liang et al. (2021) count the best 5% of a pool.
     """
-    _check_pool(n_pool, n_good)
-    tail = (1.0 - level) / 2.0
-    return draws_quantile(n_pool, n_good, tail), draws_quantile(n_pool, n_good, 1.0 - tail)
+    known = sorted(loss for loss in losses if loss is not None and math.isfinite(loss))
+    n_good = math.ceil(share * len(losses))
+    return known[n_good - 1] if 0 < n_good <= len(known) else None
 
 
-def enhancement(n_found: int, n_trials: int, n_pool: int, n_good: int) -> float:
-    """Return how many times more of a pool's good points were found than by as many random draws (Liang et al. 2021).
+def enhancement_curve(campaign: Curve, baseline: Baseline, level: float) -> list[Enhancement]:
+    """Return the enhancement factor at `level` after each of some trials, evenly spaced in their logarithm.
 
-    Args:
-        n_found: Good points among the trials.
-        n_trials: Trials, at least 1.
-        n_pool: Points in the pool.
-        n_good: Good points in the pool.
-
-    Raises:
-        UsageError: There is no trial or no good point, or more of them than there are points.
+    It is the number of the campaign's trials at `level` or better over the baseline's after as many (Rohr et al. 2020;
+    Liang et al. 2021, where the level is the best 5% of a pool). Intervals are pointwise, and those of the baseline's
+    number alone; but where the campaign has none yet, up to 3 remain credible.
     """
-    _check_pool(n_pool, n_good)
-    if not 1 <= n_trials <= n_pool:
-        raise UsageError(f"Found {n_trials} trials on a pool of {n_pool}.")
-    return (n_found / n_good) / (n_trials / n_pool)
-
-
-def _check_pool(n_pool: int, n_good: int) -> None:
-    if not 1 <= n_good <= n_pool:
-        raise UsageError(f"A pool of {n_pool} points cannot have {n_good} good ones to find.")
-
-
-def _effort(steps: Sequence[Step], by: Measure) -> float:
-    if by == "trials":
-        return float(len(steps))
-    return math.fsum(step.hours if by == "hours" else step.cost for step in steps)
+    found: list[Enhancement] = []
+    n_steps = len(campaign.steps)
+    for n in sorted({round(math.pow(n_steps, i / 19)) for i in range(20)}) if n_steps else ():
+        hits = baseline.hits(level, n)
+        if hits is None:
+            continue
+        n_good = sum(step.reaches(level) for step in campaign.steps[:n])
+        factor = n_good / hits.expected if hits.expected > 0.0 else None
+        low = n_good / hits.high if hits.high else None
+        high = (n_good or RULE_OF_THREE) / hits.low if hits.low else None
+        found.append(Enhancement(n, n_good, hits.expected, factor, low, high))
+    return found
 
 
 def _finite(x: float | None) -> float | None:

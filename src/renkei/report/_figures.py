@@ -7,6 +7,7 @@ from typing import Any
 
 from renkei.campaign import TrialRow
 from renkei.model.space import Objective, feasible
+from renkei.planning.acceleration import BestOf
 from renkei.planning.pareto import pareto_front
 from renkei.report import _words as words
 from renkei.report._acceleration import Accelerations, best_so_far
@@ -16,6 +17,8 @@ from renkei.report._view import CampaignView
 
 _LOG_FROM = 60.0
 """How many times the largest value must be the smallest one for a logarithmic axis."""
+DASHES: list[Any] = ["-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2))]
+"""How the lines of several baselines differ."""
 _PANELS = 3
 """How many pairs of objectives are shown at most."""
 
@@ -54,9 +57,9 @@ def draw_progress(view: CampaignView, acceleration: Accelerations) -> str:
             n = [row.trial for row in rows].index(top.trial) + 1
             axes.plot([n], [shown(loss)], "o", markersize=9, markerfacecolor="none", markeredgewidth=1.8,
                       color=COLOURS["best"], label="best trial")  # fmt: skip
-        middle = _baseline_band(axes, acceleration, len(rows), shown, baseline_name(acceleration))
-        inside = [*ys, *middle[len(middle) // 4 :], *([] if reach is None else [shown(reach)])]
-        _frame(axes, [v for v in (*values, *broken) if v is not None], inside)
+        medians = _baseline_band(axes, acceleration, len(rows), shown)
+        inside = [*ys, *medians, *([] if reach is None else [shown(reach)])]
+        frame(axes, [v for v in (*values, *broken) if v is not None], inside)
         for state, colour, mark in (("infeasible", "infeasible", "x"), ("abandoned", "failed", "|")):
             at = [n for n, row in enumerate(rows, 1) if row.state == state]
             if at:
@@ -86,44 +89,34 @@ def _broken(view: CampaignView, row: TrialRow, shown: Callable[[float], float]) 
     return shown(goal.loss(value)) if math.isfinite(value) else None
 
 
-def _baseline_band(
-    axes: Any, acceleration: Accelerations, n: int, shown: Callable[[float], float], name: str
-) -> list[float]:
-    """Draw what the baseline is expected to have after each trial; return the medians that there are, as shown."""
-    losses = sorted(math.inf if step.loss is None else step.loss for step in acceleration.baseline_steps)
-    known = [loss for loss in losses if math.isfinite(loss)]
-    if not known:
+def _baseline_band(axes: Any, acceleration: Accelerations, n: int, shown: Callable[[float], float]) -> list[float]:
+    """Draw what the baseline is expected to have after each trial; return the medians that there are, as shown.
+
+    Of a baseline at single sites each site's median is drawn, and the band of the one that is the best in hindsight.
+    """
+    known = [s.loss for s in acceleration.baseline_steps if s.loss is not None and math.isfinite(s.loss)]
+    if not known or acceleration.against is None:
         return []
     xs = sorted({1, n, *range(1, n + 1, max(1, n // 400))})
-    nowhere = known[-1] + 100.0 * ((known[-1] - known[0]) or 1.0)  # no outputs yet: worse than any, outside the frame
-    low, middle, high = ([expected_best(losses, k, q) for k in xs] for q in (0.025, 0.5, 0.975))
-
-    def at(line: list[float | None]) -> list[float]:
-        return [shown(nowhere if loss is None else loss) for loss in line]
-
-    axes.plot(xs, at(middle), color=COLOURS["baseline"], drawstyle="steps-post", linewidth=1.5, zorder=1.5,
-              label=f"{name} (median)")  # fmt: skip
-    axes.fill_between(xs, at(low), at(high), color=COLOURS["band"], linewidth=0, step="post", zorder=0.5,
-                      label="its 95%")  # fmt: skip
-    return [shown(loss) for loss in middle if loss is not None]
-
-
-def expected_best(losses: Sequence[float], n: int, q: float) -> float | None:
-    """Return the `q` quantile of the lowest of `n` losses that are drawn, with replacement, from `losses`.
-
-    The lowest of n is above x with probability (1 - F(x))^n, F being the distribution of the losses.
-
-    Args:
-        losses: In rising order; infinite for trials without one.
-        n: At least 1.
-        q: Between 0 and 1.
-
-    Returns:
-        None where the quantile is infinite.
-    """
-    at = -math.expm1(math.log1p(-q) / n)
-    found = losses[max(0, min(len(losses), math.ceil(at * len(losses) - 1e-9)) - 1)]
-    return None if math.isinf(found) else found
+    nowhere = max(known) + 100.0 * (
+        (max(known) - min(known)) or 1.0
+    )  # no outputs yet: worse than any, not in the frame
+    against = acceleration.against.baselines if isinstance(acceleration.against, BestOf) else {"": acceleration.against}
+    best = acceleration.best_site.get("trials", "")
+    spread = f"worst to best of {acceleration.n_campaigns // len(against)}" if acceleration.learns else "its 95%"
+    medians: list[float] = []
+    for dash, (site, each) in zip(DASHES * len(against), against.items(), strict=False):
+        low, middle, high = (
+            [shown(nowhere if loss is None else loss) for loss in line]
+            for line in zip(*(each.band(at) for at in xs), strict=True)
+        )
+        name = f"{site} alone" if site else baseline_name(acceleration)
+        axes.plot(xs, middle, color=COLOURS["baseline"], drawstyle="steps-post", linewidth=1.5, zorder=1.5,
+                  linestyle=dash, label=f"{name} (median)")  # fmt: skip
+        if site == best:
+            axes.fill_between(xs, low, high, color=COLOURS["band"], linewidth=0, step="post", zorder=0.5, label=spread)
+        medians += [value for value in middle[len(middle) // 4 :] if value != shown(nowhere)]
+    return medians
 
 
 def _turns(best: Sequence[float | None]) -> tuple[list[int], list[float]]:
@@ -133,7 +126,7 @@ def _turns(best: Sequence[float | None]) -> tuple[list[int], list[float]]:
     return [n for n, _ in kept], [value for _, value in kept]
 
 
-def _frame(axes: Any, values: Sequence[float], inside: Sequence[float]) -> None:
+def frame(axes: Any, values: Sequence[float], inside: Sequence[float]) -> None:
     """Choose the scale of the y axis: `inside` is shown in any case, far-off `values` are not."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 

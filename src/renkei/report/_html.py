@@ -12,6 +12,7 @@ from renkei.home._home import Home
 from renkei.report import _words as words
 from renkei.report._acceleration import Accelerations, measure_acceleration
 from renkei.report._audit import LedgerAudit, audit_campaign
+from renkei.report._figure_acceleration import draw_acceleration, draw_pace
 from renkei.report._figure_sites import draw_sites
 from renkei.report._figure_space import draw_space
 from renkei.report._figures import draw_progress, draw_trade_offs
@@ -24,10 +25,18 @@ from renkei.report._tables import (
     charge_lines,
     decision_lines,
     fates,
+    single_lines,
     site_lines,
     trial_table,
 )
-from renkei.report._verdict import baseline_name, how_much_faster, what_was_found
+from renkei.report._verdict import (
+    baseline_name,
+    enhancement_said,
+    headline,
+    level_said,
+    what_was_found,
+    worst_clarity,
+)
 from renkei.report._view import CampaignView, view_campaign
 from renkei.trust.note import parse_checkpoint
 
@@ -80,6 +89,8 @@ def render_report(view: CampaignView, acceleration: Accelerations, audits: list[
     )
     figures = {
         "progress": draw_progress(view, acceleration) if view.history.ended_trials else "",
+        "acceleration": draw_acceleration(view, acceleration),
+        "pace": draw_pace(view, acceleration),
         "space": draw_space(view),
         "trade_offs": draw_trade_offs(view),
         "sites": draw_sites(view),
@@ -103,11 +114,15 @@ def _facts(view: CampaignView, acceleration: Accelerations, audits: list[LedgerA
         "definition": view.definition,
         "heading": _heading(view),
         "found": what_was_found(view),
-        "faster": how_much_faster(acceleration),
+        "faster": headline(acceleration),
+        "clarity": worst_clarity(acceleration),
         "tiles": _tiles(view, acceleration, audits),
         "acceleration": acceleration,
         "baseline": baseline_name(acceleration),
         "acceleration_lines": acceleration_lines(acceleration),
+        "single_lines": single_lines(acceleration),
+        "level_said": level_said(acceleration),
+        "enhancement_said": enhancement_said(acceleration),
         "best_parameters": parameters,
         "best_outputs": outputs,
         "sites": site_lines(view),
@@ -147,7 +162,6 @@ def _heading(view: CampaignView) -> dict[str, Any]:
 
 
 def _tiles(view: CampaignView, acceleration: Accelerations, audits: list[LedgerAudit]) -> list[dict[str, str]]:
-    line = acceleration_lines(acceleration)[0]
     best = view.best
     goal = view.definition.objectives[0]
     states = fates(view)
@@ -158,12 +172,7 @@ def _tiles(view: CampaignView, acceleration: Accelerations, audits: list[LedgerA
     n_good = sum(audit.verified for audit in audits)
     is_sound = n_good == len(audits)
     return [
-        {
-            "label": "acceleration by trials",
-            "value": line["factor"],
-            "note": f"95%: {line['interval']}" if line["interval"] != words.NONE else acceleration.why,
-            "kind": "",
-        },
+        *(_acceleration_tile(line, acceleration) for line in acceleration_lines(acceleration)[:2]),
         {
             "label": f"best {goal.output}",
             "value": words.with_unit(best.outputs[goal.output], goal.unit) if best else words.NONE,
@@ -184,6 +193,22 @@ def _tiles(view: CampaignView, acceleration: Accelerations, audits: list[LedgerA
             "kind": "good" if is_sound else "bad",
         },
     ]
+
+
+_CLARITY = {
+    "faster": ("good", "faster than its baseline; "),
+    "slower": ("bad", "slower than its baseline; "),
+    "unclear": ("", "not clearly faster or slower; "),
+    "unknown": ("", ""),
+}
+"""By what is shown: how a tile looks, and what it says first."""
+
+
+def _acceleration_tile(line: Mapping[str, str], acceleration: Accelerations) -> dict[str, str]:
+    kind, said = _CLARITY[line["clarity"]]
+    known = line["interval"] != words.NONE
+    note = f"{said}95%: {line['interval']}" if known else acceleration.why or "no common level"
+    return {"label": f"acceleration by {line['measure']}", "value": line["factor"], "note": note, "kind": kind}
 
 
 def _seen(at: float, site: str, note: str) -> dict[str, str]:

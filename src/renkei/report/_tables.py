@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from renkei.campaign import TrialRow
 from renkei.model.quantity import MICRO, Quantity
 from renkei.model.records import Reason
+from renkei.planning.acceleration import Acceleration
 from renkei.report import _words as words
 from renkei.report._acceleration import MEASURES, Accelerations
 from renkei.report._history import OUTCOMES, Run
@@ -16,6 +17,7 @@ TRIALS_MAX = 400
 """How many trials are listed at most: the best ones."""
 DECISIONS_MAX = 100
 """How many groups of decisions are listed at most."""
+_MEASURED = {"trials": "trials", "hours": "wall time", "cost": "cost"}
 BOUNDLESS = 1_000_000_000
 """Who was granted so much of a unit has no limit: what an embedded site without an allocation grants."""
 
@@ -50,6 +52,14 @@ class ChargeLine:
     share: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class SingleLine:
+    """The campaign against one site alone: by measure, the factor, its interval and what they show."""
+
+    site: str
+    cells: dict[str, dict[str, str]]
+
+
 @dataclass(slots=True)
 class DecisionLine:
     """Equal decisions of a site: how many, why, and one run of them."""
@@ -61,22 +71,36 @@ class DecisionLine:
 
 
 def acceleration_lines(acceleration: Accelerations) -> list[dict[str, str]]:
-    """Return one line for each measure: efforts, factor, interval and a sentence."""
+    """Return one line for each measure: efforts, factor, interval, what is shown, and a sentence."""
     lines: list[dict[str, str]] = []
     for measure in MEASURES:
         found = acceleration.by[measure]
-        line = {"measure": {"trials": "trials", "hours": "wall time", "cost": "cost"}[measure]}
+        mine, its = (words.NONE, words.NONE) if found is None else efforts(found, acceleration)
         if found is None or found.factor is None:
-            line |= dict.fromkeys(("campaign", "baseline", "factor", "interval"), words.NONE)
-        else:
-            mine, its = efforts(found, acceleration)
-            low, high = interval(found)
-            at_least = "≥ " if found.bound == "at least" else ""
-            ends = "one-sided" if found.bound == "at least" else f"{low} to {high}"
-            factor = f"{at_least}{words.number(round(found.factor, 2))}\N{MULTIPLICATION SIGN}"
-            line |= {"campaign": mine, "baseline": its, "factor": factor, "interval": ends}
+            mine = its = words.NONE
+        line = {"measure": _MEASURED[measure], "campaign": mine, "baseline": its} | _factor_cell(found)
         lines.append(line | {"sentence": how_much_faster(acceleration, measure)})
     return lines
+
+
+def single_lines(acceleration: Accelerations) -> list[SingleLine]:
+    """Return one line for each site that was a baseline alone."""
+    return [
+        SingleLine(site, {_MEASURED[m]: _factor_cell(found) for m, found in by.items() if found is not None})
+        for site, by in acceleration.single.items()
+    ]
+
+
+def _factor_cell(found: Acceleration | None) -> dict[str, str]:
+    if found is None or found.factor is None:
+        return {"factor": words.NONE, "interval": words.NONE, "clarity": "unknown"}
+    low, high = interval(found)
+    sign = {"at least": "≥ ", "at most": "≤ "}.get(found.bound, "")
+    ends = "one-sided" if found.bound == "at least" else f"{low} to {high}"
+    if found.low is None and found.high is None:
+        ends = "none: run once"
+    factor = f"{sign}{words.number(round(found.factor, 2))}\N{MULTIPLICATION SIGN}"
+    return {"factor": factor, "interval": ends, "clarity": found.clarity}
 
 
 def site_lines(view: CampaignView) -> list[SiteLine]:

@@ -137,8 +137,13 @@ class CampaignView:
         return [(run, dataset) for run in self.runs.values() if run.ended for dataset in run.ended.datasets]
 
     def loss(self, row: TrialRow) -> float | None:
-        """Return how good a trial is, lower is better; None when it has no outputs or breaks a constraint."""
-        return self.yardstick.loss(row.outputs) if row.state == "observed" and self.yardstick is not None else None
+        """Return how good a trial is, lower is better.
+
+        None when it has no outputs, breaks a constraint, or was run at a source that does not count.
+        """
+        if self.yardstick is None or row.state != "observed" or not row.counts:
+            return None
+        return self.yardstick.loss(row.outputs)
 
     def rank(self, row: TrialRow) -> tuple[bool, float]:
         """Return what sorts trials: the best first, those without a loss last."""
@@ -216,8 +221,8 @@ def _site(
 
 def _yardstick(definition: Campaign, history: History, baselines: Iterable[History]) -> Yardstick | None:
     """Return what measures trials; several objectives are scaled by the baselines' trials, else by the campaign's."""
-    outputs = [row.outputs for each in baselines for row in each.trials if row.state == "observed"]
-    outputs = outputs or [row.outputs for row in history.trials if row.state == "observed"]
+    outputs = [row.outputs for each in baselines for row in each.trials if row.state == "observed" and row.counts]
+    outputs = outputs or [row.outputs for row in history.trials if row.state == "observed" and row.counts]
     try:
         return Yardstick(definition.objectives, definition.constraints, outputs)
     except RenkeiError:  # several objectives without a reach, and no trial yet

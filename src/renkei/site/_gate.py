@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from renkei.clock import Clock
-from renkei.errors import AgreementError, Denied, Expired
+from renkei.errors import AgreementError, Denied, Expired, Replayed
 from renkei.federation import CANCEL_BATCH, PASS, RUN_BATCH, CancelBatch, Pass, RunBatch
 from renkei.ledger import Ledger
 from renkei.model.records import RequestRefused, read_record
@@ -94,7 +94,7 @@ class Gate:
         if abs(now - batch.issued_at) > FRESH_S:
             raise Expired("The batch was issued too long ago, or in the future.", "Check the clocks.")
         if inside is not Pass and self._is_replay(envelope.signature, now):
-            raise Denied("The batch came before: it is not taken twice.", "Sign the requests anew.")
+            raise Replayed("The batch came before: it is not taken twice.", "Sign the requests anew.")
         return batch
 
     def _is_replay(self, signature: bytes, now: float) -> bool:

@@ -4,6 +4,7 @@ Read it in the order in which a run happens: `submit` (the gate verifies; the in
 → `_advance` (start, write it down, hand it over) → `_job_ended` (the settlement ends it) → the feeds (report).
 """
 
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -54,7 +55,9 @@ from renkei.trust.keys import Key
 from renkei.trust.revocation import Given
 
 SWEEP_S = 2.0
-"""How often deadlines are looked at."""
+"""How often runs that wait for room are looked at."""
+SWEEP_MAX_S = 600.0
+"""How often deadlines are looked at, unless one is nearer."""
 
 
 class Site:
@@ -256,7 +259,8 @@ class Site:
     async def _sweep(self) -> None:
         """End runs that are past their deadline as lost."""
         while True:
-            await self._clock.sleep(SWEEP_S)
+            nearest_s = min((row.deadline for row in self.runs.live.values()), default=math.inf) - self._clock.now()
+            await self._clock.sleep(SWEEP_S if self._queue else max(SWEEP_S, min(nearest_s, SWEEP_MAX_S)))
             now = self._clock.now()
             late = [row for row in self.runs.live.values() if row.deadline < now]
             for row in late:

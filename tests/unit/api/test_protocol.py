@@ -31,7 +31,7 @@ from fakes import (
 from hand_clock import HandClock
 from renkei.api import _protocol
 from renkei.api._protocol import Protocol
-from renkei.errors import AgreementError, Denied, RemoteError, Unreachable
+from renkei.errors import AgreementError, Denied, RemoteError, Replayed, Unreachable
 from renkei.executors import JobEnd
 from renkei.federation import Reports
 from renkei.federation.http import PASS_S, HttpSite
@@ -144,13 +144,13 @@ async def test_a_replayed_batch_is_refused_and_the_requests_in_a_new_one_are_not
     async with site(tmp_path, clock, FakeExecutor()).opened() as here, served(here, clock, tmp_path) as there:
         once = batch(here, asked)
         first = await there.handle().submit(once)
-        with pytest.raises(Denied, match="came before"):
+        with pytest.raises(Replayed, match="came before"):
             await there.handle().submit(once)
         assert "came before" in records(here, "request.refused")[-1].body.reason
         assert await there.handle().submit(batch(here, asked)) == first
         assert kinds(here).count("run.accepted") == 1
     async with site(tmp_path, clock, FakeExecutor()).opened() as here:
-        with pytest.raises(Denied, match="came before"):
+        with pytest.raises(Replayed, match="came before"):
             await here.submit(once)
 
 

@@ -26,8 +26,10 @@ from fakes import (
 from hand_clock import HandClock
 from renkei.errors import Denied, RemoteError, RenkeiError, Unreachable
 from renkei.executors import JobEnd
+from renkei.federation import Reports
 from renkei.ledger import LedgerReader
 from renkei.model.rule import Rule
+from renkei.trust.envelope import Envelope
 
 pytestmark = pytest.mark.anyio
 
@@ -228,4 +230,25 @@ async def test_a_site_that_does_not_want_to_be_asked_leaves_the_outcome_unknown(
         assert {t.state for t in campaign.trials.rows.values()} == {"observed"}
         assert len(executor.taken) == len(set(executor.taken)) == 3
         assert wire.calls.count("find") >= 3
+        await campaign.ledger.close()
+
+
+class Doubled(Wire):
+    """A line on which a copy of every batch overtakes it."""
+
+    async def submit(self, envelope: Envelope) -> Reports:
+        await self.site.submit(envelope)
+        return await super().submit(envelope)
+
+
+async def test_runs_whose_batch_came_before_are_asked_about_and_not_given_up(tmp_path: Path) -> None:
+    clock, executor = RunningClock(), FakeExecutor(answer=succeed)
+    async with site(tmp_path, clock, executor).opened() as here:
+        campaign = open_campaign(campaign_file("trials = 5"), tmp_path, clock)
+        runner = await runner_over(campaign, Doubled(here))
+        with anyio.fail_after(10):
+            assert (await runner.run())[0] == "exhausted"
+        assert {t.state for t in campaign.trials.rows.values()} == {"observed"}
+        assert {r.state for r in campaign.runs.rows.values()} == {"succeeded"}
+        assert len(executor.taken) == len(set(executor.taken)) == 5
         await campaign.ledger.close()

@@ -83,3 +83,28 @@ def test_the_view_tells_trials_limits_best_sites_charges_and_acceleration(tmp_pa
         assert "4 instrument-hour" in osaka
         kyoto = next(line for line in after.splitlines() if line.startswith("kyoto: "))
         assert "0 instrument-hour" in kyoto
+
+
+def test_the_view_tells_each_site_that_is_a_baseline_alone(tmp_path: Path) -> None:
+    alone = 'planner = "same"\nsites = "single"\nreplicates = 2'
+    text = CAMPAIGN.replace('planner = "random"', alone).replace("trials = 8", "trials = 3")
+    text = text.replace('"0 instrument-hour"', '"20 instrument-hour"')
+    told: list[str] = []
+
+    async def watch() -> None:
+        home, file = Home(tmp_path / "home"), load_campaign(write_campaign(tmp_path, text))
+        with home.locked():
+            home.embed(file.sites, file.team)
+            session = Session(home)
+            async with session.opened(list(file.sites)):
+                drive = await session.begin(file, tmp_path)
+                progress = Progress(drive, session.clock)
+                await session.drive(drive)
+                told.extend((drawn(progress, 120), progress.line()))
+
+    anyio.run(watch)
+    frame, line = told
+    for site in ("osaka", "kyoto"):
+        assert f"{site} alone: 2 of 2 campaigns over, 6 trials" in frame
+    assert "best single site" in frame
+    assert "baseline 12 trials, 4 of 4 campaigns over" in line

@@ -106,6 +106,26 @@ def test_a_summary_has_goals_best_acceleration_and_charges_with_units() -> None:
         assert part in text
 
 
+def test_slower_unclear_and_shared_sites_are_said_as_plainly_as_faster() -> None:
+    base = summary()["acceleration"]
+    slower = {"factor": 0.4, "ci95": [0.2, 0.9], "bound": "estimate"}
+    unclear = {"factor": 1.2, "ci95": [0.5, 2.0], "bound": "estimate"}
+    changed = base | {
+        "baseline": "best single site",
+        "trials": base["trials"] | unclear,
+        "hours": base["hours"] | slower | {"by": "hours"},
+        "shared_sites": True,
+        "best_site": {"trials": "osaka", "hours": "kyoto"},
+    }
+    text = shown(summary(acceleration=changed))
+    for part in (
+        "by trials: not clearly faster or slower: 1.2 times fewer trials than best single site (osaka) (95%",
+        "by hours: slower than its baseline: 0.40 times the pace of best single site (kyoto) (95% interval 0.20 to",
+        "hours of neither are its own: campaign and baseline shared the sites",
+    ):
+        assert part in text
+
+
 def test_a_ledger_that_is_not_sound_is_told_in_full() -> None:
     bad = [{"owner": "site/osaka", "records": 40, "verified": False, "problems": ["record 7 was changed"]}]
     assert "site/osaka IS NOT SOUND: record 7 was changed" in shown(summary(ledgers=bad))

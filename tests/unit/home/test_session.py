@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ from fakes import FakeExecutor, RunningClock, kinds, succeed, until
 from renkei.clock import Clock, SystemClock
 from renkei.errors import AgreementError, ConfigError, LedgerError, UsageError
 from renkei.executors import Job, JobEnd
+from renkei.federation import Route
 from renkei.home import Home, Session
+from renkei.home._home import baseline_folder, baseline_of, site_of_baseline
 from renkei.home._idle import opened_idle
 from renkei.home._mailbox import Mailbox
-from renkei.home._session import first_error
+from renkei.home._session import _single_sites, first_error
 from renkei.ledger import LedgerReader, verify
 from renkei.model.campaign import Campaign
 from renkei.model.campaign_file import parse_campaign
+from renkei.report import measure_acceleration, read_history, view_campaign
 from renkei.site import Site, open_site
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +63,8 @@ workers = 1
 procedures = "lab.py"
 workers = 1
 """
-BASELINE = '[baseline]\nplanner = "sobol"\ntrials = 4\nreplicates = 2\n'
+BASELINE = '[baseline]\nplanner = "sobol"\nwhen = "beside"\ntrials = 4\nreplicates = 2\n'
+SINGLE = '[baseline]\nplanner = "same"\nsites = "single"\nreplicates = 2\n'
 
 
 class Place:
@@ -131,6 +136,104 @@ async def test_baselines_run_beside_it_each_with_its_own_ledger_and_seed(place: 
     assert len(set(points)) == 3
     names = {r.body.campaign for r in _records(place.home.site_ledger("east"), "run.accepted")}
     assert names == {"search", "search.baseline-1", "search.baseline-2"}
+
+
+def under_way(path: Path) -> tuple[float, float]:
+    """Return when the first trial of a campaign was proposed and when its last run ended."""
+    return _records(path, "trial.proposed")[0].at, _records(path, "trial.observed")[-1].at
+
+
+async def test_baselines_come_after_it_one_at_a_time_and_their_time_begins_then(place: Place) -> None:
+    file = place.file(CAMPAIGN + BASELINE.replace('when = "beside"\n', ""))
+    async with place.session(file) as session:
+        drive = await session.begin(file, place.folder)
+        await session.drive(drive)
+    directory = place.home.campaign_directory("search")
+    paths = [directory / folder / "ledger.db" for folder in ("", "baseline-1", "baseline-2")]
+    spans = [under_way(path) for path in paths]
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
+    for path, (first, last), runner in zip(paths[1:], spans[1:], drive.baselines, strict=True):
+        (resumed,) = _records(path, "campaign.resumed")
+        assert resumed.body.active_s == 0.0
+        assert resumed.at <= first
+        history = read_history(path)
+        assert max(history.driven_s.values()) == pytest.approx(last - resumed.at, abs=1e-6)
+        assert runner.campaign.status.row.state == "exhausted"
+        assert verify(path).is_sound
+
+
+async def test_a_campaign_that_is_stopped_takes_its_waiting_baselines_with_it_and_all_can_be_resumed(
+    place: Place,
+) -> None:
+    file = place.file(CAMPAIGN + BASELINE.replace('when = "beside"\n', ""))
+    async with place.session(file) as session:
+        drive = await session.begin(file, place.folder)
+        for runner in (drive.runner, *drive.baselines):
+            runner.stop("enough")
+        await session.drive(drive)
+    assert {r.campaign.status.row.state for r in (drive.runner, *drive.baselines)} == {"stopped"}
+    async with place.session(file) as session:
+        resumed = await session.resume("search")
+        await session.drive(resumed)
+    assert [len(r.campaign.trials.rows) for r in (resumed.runner, *resumed.baselines)] == [6, 4, 4]
+    directory = place.home.campaign_directory("search")
+    assert under_way(directory / "ledger.db")[1] <= under_way(directory / "baseline-1" / "ledger.db")[0]
+
+
+async def test_a_baseline_of_single_sites_is_the_same_campaign_at_each_of_them_alone(place: Place) -> None:
+    file = place.file(CAMPAIGN + SINGLE)
+    async with place.session(file) as session:
+        drive = await session.begin(file, place.folder)
+        await session.drive(drive)
+    folders = [runner.campaign.directory.name for runner in drive.baselines]
+    assert folders == ["baseline-east-1", "baseline-west-1", "baseline-east-2", "baseline-west-2"]
+    seeds: dict[str, int] = {}
+    for runner in drive.baselines:
+        campaign, site = runner.campaign, site_of_baseline(runner.campaign.directory.name)
+        assert {row.site for row in campaign.runs.rows.values()} == {site}
+        assert (campaign.file.planner, len(campaign.trials.rows)) == (file.planner, 6)
+        assert [source.sites for source in campaign.file.sources] == [(site,)]
+        seeds[campaign.directory.name] = campaign.file.seed
+    assert seeds["baseline-east-1"] == seeds["baseline-west-1"] != seeds["baseline-east-2"]
+    assert {row.site for row in drive.runner.campaign.runs.rows.values()} == {"east", "west"}
+    directory = place.home.campaign_directory("search")
+    for site in ("east", "west"):
+        first, second = (under_way(directory / f"baseline-{site}-{n}" / "ledger.db") for n in (1, 2))
+        assert first[1] <= second[0]
+    found = measure_acceleration(view_campaign(place.home, "search"))
+    assert (found.baseline, found.learns, found.n_campaigns, found.is_shared) == ("best single site", True, 4, False)
+    assert set(found.single) == {"east", "west"}
+    assert found.by["trials"] == found.single[found.best_site["trials"]]["trials"]
+
+
+def test_a_baseline_that_learns_ends_where_its_campaign_would_and_one_that_does_not_goes_on(place: Place) -> None:
+    goal = {'goal = "minimize"': 'goal = "minimize"\nreach = 0.1'}
+    learns = baseline_of(place.file(CAMPAIGN + SINGLE, **goal), 1, "east", {""})
+    blind = baseline_of(place.file(CAMPAIGN + BASELINE, **goal), 1)
+    assert (learns.stop.reached, learns.stop.trials, learns.name) == (True, 6, "search.baseline-east-1")
+    assert (blind.stop.reached, blind.stop.trials, blind.name) == (False, 4, "search.baseline-1")
+    assert (learns.planner.name, blind.planner.name) == ("random", "sobol")
+
+
+def test_only_sites_that_could_do_the_campaign_alone_are_tried_alone_with_the_sources_that_they_offer(
+    place: Place,
+) -> None:
+    def route(site: str, source: str, counts: bool) -> Route:
+        spec: Any = None
+        return Route(site, spec, spec, 1, 1, "run", 9, source, counts)
+
+    routes = [route("east", "furnace", True), route("east", "model", False), route("west", "model", False)]
+    routes.append(route("north", "furnace", True))
+    assert _single_sites(routes) == {"east": {"furnace", "model"}, "north": {"furnace"}}
+    file = place.file(CAMPAIGN + SINGLE)
+    here = file.sources[0].label
+    assert [s.label for s in baseline_of(file, 1, "east", {here, "other"}).sources] == [here]
+    assert baseline_of(file, 1, "east", {"other"}).sources == ()
+
+
+def test_the_site_of_a_baseline_is_told_by_its_folder() -> None:
+    for site in ("", "east", "us-lab-7", "a.b"):
+        assert site_of_baseline(baseline_folder(12, site)) == site
 
 
 def _records(path: Path, kind: str) -> list[Any]:

@@ -14,7 +14,7 @@ from renkei.model.campaign_file import CampaignFile, ParameterTables, PoolTable,
 from renkei.model.pool import PoolReference
 from renkei.model.quantity import Quantity
 from renkei.model.site_file import Charge
-from renkei.model.space import Choice, Constraint, Integer, Objective, Real, Space
+from renkei.model.space import Choice, Constraint, Integer, Objective, ParameterConstraint, Real, Space
 
 FOLDER = Path("/home/lab")
 
@@ -35,6 +35,15 @@ coil_current = { type = "real", low = 1.0, high = 20.0, unit = "kA", scale = "lo
 n_periods    = { type = "integer", low = 2, high = 5 }
 blanket      = { type = "choice", values = ["HCPB", "WCLL"] }
 
+[[parameter_constraint]]
+terms = { aspect_ratio = 1.0, n_periods = 2.0 }
+lower = 9.0
+upper = 20.0
+
+[[parameter_constraint]]
+terms = { aspect_ratio = 1.0, n_periods = -1.0 }
+equal = 3.0
+
 [[objective]]
 output = "quasisymmetry_error"
 goal = "minimize"
@@ -52,7 +61,14 @@ upper = 10.0
 unit = "m"
 
 [[source]]
+procedure = "fusion.shot"
+price = 40.0
+
+[[source]]
 procedure = "fusion.stellarator-equilibrium"
+name = "code"
+counts = true
+price = 2.0
 version = "1.0"
 sites = ["us-fusion-lab", "jp-fusion-institute"]
 fixed = { resolution = 5 }
@@ -66,6 +82,8 @@ options = { acquisition = "ei" }
 
 [baseline]
 planner = "sobol"
+sites = "all"
+when = "after"
 trials = 40
 replicates = 5
 
@@ -100,6 +118,10 @@ CHANGES = {
     "space.unit": ('"kA"', '"A"'),
     "space.scale": ('"log"', '"linear"'),
     "space.values": ('["HCPB", "WCLL"]', '["HCPB", "WCLL", "DCLL"]'),
+    "parameter_constraint.terms": ("n_periods = 2.0", "n_periods = 1.5"),
+    "parameter_constraint.equal": ("equal = 3.0", "equal = 2.0"),
+    "parameter_constraint.lower": ("lower = 9.0", "lower = 8.0"),
+    "parameter_constraint.upper": ("upper = 20.0", "upper = 21.0"),
     "objective.output": ('"iota"', '"well"'),
     "objective.goal": ('"minimize"', '"maximize"'),
     "objective.target": ("target = 0.3", "target = 0.4"),
@@ -110,6 +132,9 @@ CHANGES = {
     "constraint.upper": ("upper = 10.0", "upper = 11.0"),
     "constraint.unit": ('unit = "m"', 'unit = "mm"'),
     "source.procedure": ("fusion.stellarator-equilibrium", "fusion.other"),
+    "source.name": ('name = "code"', 'name = "vmec"'),
+    "source.counts": ("counts = true", "counts = false"),
+    "source.price": ("price = 2.0", "price = 2.5"),
     "source.version": ('version = "1.0"', 'version = "1.1"'),
     "source.sites": ('["us-fusion-lab", "jp-fusion-institute"]', '["us-fusion-lab"]'),
     "source.fixed": ("resolution = 5", "resolution = 6"),
@@ -119,6 +144,8 @@ CHANGES = {
     "planner.warm": ('"other-campaign", ', ""),
     "planner.options": ('"ei"', '"ucb"'),
     "baseline.planner": ('planner = "sobol"', 'planner = "random"'),
+    "baseline.sites": ('sites = "all"', 'sites = "single"'),
+    "baseline.when": ('when = "after"', 'when = "beside"'),
     "baseline.trials": ("trials = 40", "trials = 41"),
     "baseline.replicates": ("replicates = 5", "replicates = 6"),
     "sites.procedures": ('"mylab.py", ', ""),
@@ -196,7 +223,11 @@ def test_a_campaign_says_what_its_file_says() -> None:
                 Real("coil_current", 1.0, 20.0, "kA", log=True),
                 Integer("n_periods", 2, 5),
                 Choice("blanket", ("HCPB", "WCLL")),
-            )
+            ),
+            constraints=(
+                ParameterConstraint((("aspect_ratio", 1.0), ("n_periods", 2.0)), 9.0, 20.0),
+                ParameterConstraint((("aspect_ratio", 1.0), ("n_periods", -1.0)), 3.0, 3.0),
+            ),
         ),
         objectives=(
             Objective("quasisymmetry_error", "minimize", reach=0.02),
@@ -204,8 +235,11 @@ def test_a_campaign_says_what_its_file_says() -> None:
         ),
         constraints=(Constraint("aspect", 2.0, 10.0, "m"),),
         sources=(
+            Source(procedure="fusion.shot", price=40.0),
             Source(
                 procedure="fusion.stellarator-equilibrium",
+                name="code",
+                price=2.0,
                 version="1.0",
                 sites=("us-fusion-lab", "jp-fusion-institute"),
                 fixed={"resolution": 5},
@@ -246,7 +280,8 @@ def test_what_may_be_left_out_has_a_default() -> None:
     assert (campaign.planner.name, campaign.planner.parallel, campaign.baseline) == ("bayesian", 4, None)
     assert campaign.stop.reached
     assert campaign.sources[0].model_dump() == {
-        "procedure": "f", "version": None, "sites": (), "fixed": {}, "rename": {},
+        "procedure": "f", "name": None, "counts": True, "price": None, "version": None, "sites": (), "fixed": {},
+        "rename": {},
     }  # fmt: skip
     here = campaign.sites["here"]
     assert (here.workers, here.allocation, here.charge, here.time_limit_s, here.memory_bytes) == (
@@ -298,6 +333,94 @@ def test_what_is_renamed_is_a_parameter_of_the_pool(folder: Path) -> None:
     assert mistakes_of(parse_campaign, text, folder=folder) == [
         "source#1.rename: bb: found an unknown parameter, expected one of [space]. Did you mean 'b'?"
     ]
+
+
+CONSTRAINED = """
+[campaign]
+name = "alloy"
+stop = { trials = 5 }
+[space]
+copper = { type = "real", low = 0.0, high = 1.0 }
+nickel = { type = "real", low = 0.0, high = 1.0 }
+time   = { type = "real", low = 1.0, high = 10.0, scale = "log" }
+steps  = { type = "integer", low = 1, high = 3 }
+acid   = { type = "choice", values = ["a", "b"] }
+[[objective]]
+output = "y"
+goal = "maximize"
+[[parameter_constraint]]
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "mistake"),
+    [
+        ("upper = 1.0", ".terms: found nothing, expected factors by the names of real and integer parameters: "),
+        ("terms = {}\nupper = 1.0", ".terms: found a table, expected at least 1 of them"),
+        ("terms = { copper = 1.0 }", ".upper: found nothing, expected lower, upper, both, or equal"),
+        ("terms = { copper = 1.0 }\nlower = 1.0\nupper = 0.5", ".upper: found 0.5, expected lower (1) or more"),
+        ("terms = { copper = 1.0 }\nequal = 1.0\nupper = 0.5", ".upper: found 0.5, expected no bound beside equal"),
+        (
+            "terms = { coper = 1.0 }\nupper = 0.5",
+            ".terms: coper: found an unknown parameter, expected one of [space]. Did",
+        ),
+        (
+            "terms = { acid = 1.0 }\nupper = 0.5",
+            ".terms: acid: found a choice, expected a real or an integer parameter",
+        ),
+        ("terms = { copper = 0.0 }\nupper = 0.5", ".terms: copper: found 0, expected another factor"),
+        ("terms = { copper = inf }\nupper = 0.5", ".terms.copper: found inf, expected a finite number"),
+        (
+            "terms = { copper = 1.0 }\nupper = 0.5\nunit = 'K'",
+            ".unit: found an unknown key, expected one of terms, equal",
+        ),
+        ("terms = { time = 1.0 }\nequal = 5.0", ": time: found a parameter on a log scale in an equation, expected"),
+        ("terms = { time = 1.0 }\nlower = 5.0\nupper = 5", ": time: found a parameter on a log scale in an equation, "),
+        (
+            "terms = { copper = 1.0, nickel = -2.0 }\nlower = 1.5",
+            ": found nothing possible: copper + -2 nickel lies between -2 and 1",
+        ),
+        (
+            "terms = { steps = 1, time = 2.0 }\nupper = 2",
+            ": found nothing possible: steps + 2 time lies between 3 and 23",
+        ),
+    ],
+)
+def test_a_constraint_that_cannot_be_is_a_mistake(table: str, mistake: str) -> None:
+    [found] = mistakes(CONSTRAINED + table)
+    assert found.startswith(f"parameter_constraint#1{mistake}")
+
+
+def test_an_inequality_may_hold_whole_numbers_and_log_scales() -> None:
+    space = parse(CONSTRAINED + "terms = { steps = 1, time = 2 }\nlower = 5").space
+    assert space.constraints == (ParameterConstraint((("steps", 1.0), ("time", 2.0)), 5.0, math.inf),)
+    assert space.problems({"copper": 0.5, "nickel": 0.5, "time": 1.0, "steps": 2, "acid": "a"}) == [
+        "steps + 2 time: 4 is outside [5, inf]"
+    ]
+
+
+@pytest.mark.parametrize("is_package", [False, True])
+def test_points_of_a_pool_that_break_a_constraint_are_left_out(tmp_path: Path, is_package: bool) -> None:
+    (tmp_path / "samples.csv").write_text("a,b\n1,2\n3,5\n4,1\n")
+    pool = f"python:{__name__}:three_points" if is_package else "samples.csv"
+    head, _, tail = changed(POOL_TEXT, "samples.csv", pool).partition("[[source]]")
+    text = f"{head}[[parameter_constraint]]\nterms = {{ a = 1.0, b = 1.0 }}\nupper = %s\n[[source]]{tail}"
+    space = parse_campaign(text % 5.0, folder=tmp_path).resolved().space
+    assert space.pool == ({"a": 1, "b": 2}, {"a": 4, "b": 1})
+    assert space.parameters == (Integer("a", 1, 4, "K"), Integer("b", 1, 5))
+
+    def parsed(text: str) -> Campaign:
+        return parse_campaign(text, folder=tmp_path).resolved()
+
+    [found] = mistakes_of(parsed, text % 4.0)
+    assert found == "parameter_constraint: found 1 of 3 points that satisfy it, expected at least two"
+    [found] = mistakes_of(parsed, (text % 4.0).replace("{ a = 1.0,", "{ aa = 1.0,"))
+    assert found.startswith("parameter_constraint#1")
+    assert "aa: found an unknown parameter" in found
+
+
+def three_points() -> list[dict[str, int]]:
+    return [{"a": 1, "b": 2}, {"a": 3, "b": 5}, {"a": 4, "b": 1}]
 
 
 def points() -> list[dict[str, float]]:
@@ -448,7 +571,7 @@ procedures = []
         "source#2.rename: c: found 'y', expected another name for each parameter",
         "planner.parallel: found 5000, expected a number of at most 4096",
         "planner.warm#1: found 'X', expected the name of a campaign, or a path with a '/' in it",
-        "baseline.planner: found 'sobl', expected one of sobol, random. Did you mean 'sobol'?",
+        "baseline.planner: found 'sobl', expected one of sobol, random, same. Did you mean 'sobol'?",
         "baseline.replicates: found 0, expected a number of at least 1",
         "sites.a.site: found nothing, expected either procedures or a site.toml",
         "sites.b.site: found 'site.toml', expected no other key beside it, but there is procedures, workers",
@@ -534,3 +657,41 @@ def test_a_parameter_may_have_any_name() -> None:
     assert mistakes(changed(SMALL_TEXT, "space.x", 'space.""'))[0] == (
         "space.\"\": found '', expected a text that is not empty"
     )
+
+
+SOURCES = """
+campaign = { name = "small", stop = { trials = 9 } }
+space.x = { type = "real", low = 0, high = 1 }
+objective = [{ output = "y", goal = "maximize" }]
+"""
+
+
+def test_a_planner_chooses_where_some_sources_do_not_count() -> None:
+    assert not parse(SMALL_TEXT).chooses
+    campaign = parse(SOURCES + 'source = [{ procedure = "f" }, { procedure = "f", name = "quick", counts = false }]')
+    assert campaign.chooses
+    assert [source.label for source in campaign.sources] == ["f", "quick"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "wrong"),
+    [
+        (
+            '{ procedure = "f" }, { procedure = "f", counts = false }',
+            "source: found several of name 'f', expected another for each where some do not count",
+        ),
+        ('{ procedure = "f", counts = false }', "source: found none that counts, expected at least one"),
+        (
+            '{ procedure = "f", price = 1.0 }, { procedure = "g", counts = false }',
+            "source: found no price of 'g', expected a price of each source, or of none",
+        ),
+    ],
+)
+def test_sources_that_a_planner_cannot_choose_among_are_refused(sources: str, wrong: str) -> None:
+    assert mistakes(SOURCES + f"source = [{sources}]") == [wrong]
+
+
+def test_a_price_is_above_zero() -> None:
+    assert mistakes(SOURCES + 'source = [{ procedure = "f", price = 0.0 }]') == [
+        "source#1.price: found 0.0, expected a number above 0"
+    ]

@@ -1,12 +1,13 @@
 """The record of a campaign and its JSON."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 from renkei.model.campaign import Baseline, Campaign, LocalSite, Source, Stop, space_from_json, space_to_json
 from renkei.model.pool import PoolReference
 from renkei.model.quantity import Quantity
-from renkei.model.space import Choice, Constraint, Objective, Real, Space
+from renkei.model.space import Choice, Constraint, Objective, ParameterConstraint, Real, Space
 
 
 def test_a_campaign_as_json_has_everything_but_its_text() -> None:
@@ -36,14 +37,18 @@ def test_a_campaign_as_json_has_everything_but_its_text() -> None:
         "space": {
             "parameters": [{"type": "real", "name": "x", "low": 0.0, "high": 1.0, "unit": "K", "log": False}],
             "pool": None,
+            "constraints": [],
         },
         "objectives": [{"output": "y", "goal": "target", "target": 1.0, "reach": 0.5, "unit": "m"}],
         "constraints": [{"output": "z", "lower": 1.0, "upper": None, "unit": "1"}],
         "sources": [
-            {"procedure": "f", "version": None, "sites": ["a"], "fixed": {"k": True}, "rename": {"x": "t"}}
+            {
+                "procedure": "f", "name": None, "counts": True, "price": None, "version": None, "sites": ["a"],
+                "fixed": {"k": True}, "rename": {"x": "t"},
+            }
         ],
         "planner": {"name": "bayesian", "parallel": 4, "warm": [], "options": {}},
-        "baseline": {"planner": "sobol", "trials": 4, "replicates": None},
+        "baseline": {"planner": "sobol", "sites": "all", "when": "after", "trials": 4, "replicates": None},
         "sites": {
             "a": {
                 "procedures": ["/lab.py", "mylab"],
@@ -75,3 +80,13 @@ def test_a_pool_as_json_is_rows_in_the_order_of_the_parameters() -> None:
     data = space_to_json(space)
     assert data["pool"] == [[0.0, "a"], [1.0, True]]
     assert space_from_json(json.loads(json.dumps(data))) == space
+
+
+def test_a_space_as_json_has_its_constraints_and_one_of_an_earlier_version_has_none() -> None:
+    free = Space((Real("x", 0.0, 1.0), Real("y", 0.0, 1.0)))
+    constraint = ParameterConstraint((("x", 1.0), ("y", -2.0)), upper=0.5)
+    data = json.loads(json.dumps(space_to_json(dataclasses.replace(free, constraints=(constraint,)))))
+    assert data["constraints"] == [{"terms": {"x": 1.0, "y": -2.0}, "lower": None, "upper": 0.5}]
+    assert space_from_json(data).constraints == (constraint,)
+    del data["constraints"]
+    assert space_from_json(data) == free

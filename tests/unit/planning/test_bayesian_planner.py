@@ -132,7 +132,7 @@ def test_the_search_turns_away_from_where_points_do_not_work():
     assert sum(o.outcome == "infeasible" for o in history[:5]) >= 2
     # Later the search tries how near to the edge it can go, and some trials fail; not before.
     assert sum(o.outcome == "infeasible" for o in history[5:15]) <= 2
-    assert best(history) < 0.6
+    assert best(history) < 0.65  # The optimum is 0.55, the best of the design 0.88.
 
 
 def test_trials_that_do_not_work_lend_no_value_to_their_neighbourhood():
@@ -141,7 +141,7 @@ def test_trials_that_do_not_work_lend_no_value_to_their_neighbourhood():
         return None if number(point, "x") < 0.5 else bowl(0.45)(point)
 
     history = play(BayesianPlanner(LINE, LOW, seed=3), LINE, trial, 14)
-    assert best(history) < 0.06**2
+    assert best(history) < 0.07**2
 
 
 def test_two_objectives_spread_over_the_front():

@@ -24,13 +24,13 @@ def test_planners_are_found_by_name(name: str, kind: type):
 def test_an_unknown_planner_is_refused_with_the_known_ones():
     with pytest.raises(UsageError, match="Did you mean 'sobol'") as refused:
         create("soboll", BRANIN_SPACE, LOW)
-    assert "bayesian, random, sobol" in refused.value.hint
+    assert "ax, bayesian, gest, nimo, optuna, physbo, random, sobol" in refused.value.hint
 
 
 def test_an_unknown_option_is_refused_with_the_known_ones():
     with pytest.raises(UsageError, match=r"no option 'inital'\. Did you mean 'initial'") as refused:
         create("bayesian", BRANIN_SPACE, LOW, options={"inital": 3})
-    assert refused.value.hint == "Its options: initial."
+    assert refused.value.hint == "Its options: initial, time."
     with pytest.raises(UsageError, match="no option 'initial'") as refused:
         create("random", BRANIN_SPACE, LOW, options={"initial": 3})
     assert refused.value.hint == "Its options: none."

@@ -101,7 +101,7 @@ def test_every_id_is_there_once(page: Page) -> None:
 
 
 def test_figures_follow_the_theme_of_the_page(text: str) -> None:
-    assert text.count('<svg class="figure"') == 3
+    assert text.count('<svg class="figure"') == 4
     assert "var(--campaign, #0b5d8f)" in text
     defined = set(re.findall(r"--([a-z]+):", text))
     assert set(re.findall(r"var\(--([a-z]+)", text)) <= defined
@@ -128,7 +128,7 @@ def test_a_campaign_without_trials_has_a_report(view: CampaignView) -> None:
     )
     page = Page(render_report(empty, measure_acceleration(empty), [], 0.0))
     assert "none has given outputs that hold every constraint" in page.text
-    assert "No baseline was run beside the campaign" in page.text
+    assert "No baseline was run, so nothing is said" in page.text
 
 
 def test_ten_thousand_trials_stay_small_and_quick(view: CampaignView) -> None:

@@ -1,0 +1,218 @@
+"""The referee: watches every record that becomes durable at a site, and judges the whole at the end."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from renkei.accounts import Books
+from renkei.campaign import RunRow as CampaignRun
+from renkei.campaign import Status, StatusRow, TrialRow, TrialRuns, Trials
+from renkei.ledger import Appended, LedgerReader, verify
+from renkei.model.records import (
+    InstitutionRevoked,
+    RunAccepted,
+    RunDecided,
+    RunEnded,
+    RunRefused,
+    RunReported,
+    RunStarted,
+    read_record,
+)
+from renkei.site import Runs, Site
+from renkei.trust.keys import PublicKey
+
+
+class PromiseError(AssertionError):
+    """A promise was broken."""
+
+
+@dataclass(frozen=True)
+class SiteTerms:
+    """What a site promised, as far as the referee must know it.
+
+    Args:
+        seconds: How long its engine worked on each run.
+        per_hour: What it charges an hour, in units; 0 where it charges what a run reserves.
+        forbids_hot: Whether nothing above 0.9 may run there.
+        asks_cold: Whether a person has to approve what lies below 0.2.
+    """
+
+    seconds: Mapping[str, float]
+    per_hour: float
+    forbids_hot: bool
+    asks_cold: bool
+
+
+class Referee:
+    """Checks promises. It folds what it sees by rules of its own, not by those of the code that it judges."""
+
+    def __init__(self) -> None:
+        self.terms: dict[str, SiteTerms] = {}
+        self.accepted: dict[str, str] = {}
+        """The site that accepted each run."""
+        self.started: set[str] = set()
+        self.ended: dict[str, RunEnded] = {}
+        self._spent: Counter[tuple[str, str, str]] = Counter()
+        self._approved: set[str] = set()
+        self._revoked: set[tuple[str, str]] = set()
+        self._n_seen: dict[str, int] = {}
+
+    def watch(self, site: Site) -> None:
+        """Watch a site that opened; what it knew before must be what was seen to become durable."""
+        n_seen = self._n_seen.get(site.name, 0)
+        n_there = site.ledger.durable_size
+        if n_there < n_seen:
+            raise PromiseError(f"{site.name} lost records: it has {n_there}, and {n_seen} were durable.")
+        for seq in range(n_seen, n_there):
+            record = read_record(site.ledger.read(seq))
+            self._saw(site, Appended(seq, b"", record.body))
+        self._n_seen[site.name] = n_there
+        site.ledger.follow(lambda records: self._commit(site, records))
+        self._compare(site)
+
+    def _commit(self, site: Site, records: Sequence[Appended]) -> None:
+        for record in records:
+            self._saw(site, record)
+        self._n_seen[site.name] = site.ledger.durable_size
+        if site.ledger.size > site.ledger.durable_size:
+            return  # the books are ahead of what was seen
+        for row in site.books.rows.values():
+            if row.available < 0 or row.reserved < 0 or row.spent < 0:
+                raise PromiseError(f"{site.name}: a balance of team {row.team} is below zero: {row}.")
+            if row.granted + row.available + row.reserved + row.spent:
+                raise PromiseError(f"{site.name}: the books of team {row.team} do not add up to zero: {row}.")
+            if row.spent != (charged := self._spent[site.name, row.team, row.unit]):
+                raise PromiseError(
+                    f"{site.name}: team {row.team} spent {row.spent}, and its runs were charged {charged}."
+                )
+
+    def _due(self, site: str, ended: RunEnded) -> int:
+        """Return what a run must be charged, in millionths."""
+        terms = self.terms[site]
+        if ended.outcome == "lost" or ended.fault == "facility" or ended.run not in self.started:
+            return 0
+        if not terms.per_hour:
+            return ended.reserved if ended.run_s else ended.charge  # cancelled before it began: either is right
+        return min(ended.reserved, round(terms.per_hour * terms.seconds.get(ended.run, 0.0) / 3600 * 1e6))
+
+    def _saw(self, site: Site, record: Appended) -> None:
+        body = record.body
+        match body:
+            case RunAccepted():
+                if body.run in self.accepted:
+                    raise PromiseError(f"Run {body.run} was accepted twice.")
+                self.accepted[body.run] = site.name
+                if (site.name, body.institution) in self._revoked:
+                    raise PromiseError(f"{site.name} accepted run {body.run} of {body.institution}, which is revoked.")
+                x = float(body.parameters["x"])
+                if self.terms[site.name].forbids_hot and x > 0.9:
+                    raise PromiseError(f"{site.name} accepted run {body.run} at {x}, which its policy forbids.")
+                if self.terms[site.name].asks_cold and x < 0.2 and body.run not in self._approved:
+                    raise PromiseError(f"{site.name} accepted run {body.run} at {x}, which nobody approved.")
+            case RunDecided() if body.approved:
+                self._approved.add(body.run)
+            case InstitutionRevoked():
+                self._revoked.add((site.name, body.institution))
+            case RunStarted():
+                if body.run not in self.accepted or body.run in self.ended or body.run in self.started:
+                    raise PromiseError(
+                        f"Run {body.run} was started, but is not accepted, was started before or is over."
+                    )
+                self.started.add(body.run)
+            case RunEnded():
+                if body.run not in self.accepted:
+                    raise PromiseError(f"Run {body.run} ended and was never accepted.")
+                if body.run in self.ended:
+                    raise PromiseError(f"Run {body.run} ended twice.")
+                if not 0 <= body.charge <= body.reserved:
+                    raise PromiseError(f"Run {body.run} was charged {body.charge} of {body.reserved} that it reserved.")
+                if abs(body.charge - (due := self._due(site.name, body))) > 1:  # millionths are rounded
+                    raise PromiseError(f"Run {body.run} was charged {body.charge}, and its use comes to {due}.")
+                self._spent[site.name, body.team, body.unit] += body.charge
+                self.ended[body.run] = body
+            case RunRefused() if body.code != "conflict" and body.run in self.accepted:
+                raise PromiseError(f"Run {body.run} was refused after it was accepted.")
+            case _:
+                pass
+
+    def _compare(self, site: Site) -> None:
+        live = {run for run, at in self.accepted.items() if at == site.name and run not in self.ended}
+        opened = {run for run in live if run not in site.runs.rows}
+        if opened:
+            raise PromiseError(f"{site.name} forgot the runs {sorted(opened)}.")
+
+
+def judge_executions(executions: Mapping[str, int], referee: Referee) -> None:
+    """Check that no run was executed twice, or without having been accepted.
+
+    Raises:
+        PromiseError: One was.
+    """
+    for run, n in executions.items():
+        if n > 1:
+            raise PromiseError(f"Run {run} was executed {n} times.")
+        if run not in referee.started:
+            raise PromiseError(f"Run {run} was executed and never started.")
+
+
+def judge_campaign(
+    path: Path, key: PublicKey, sites: Mapping[str, Sequence[bytes]], referee: Referee
+) -> dict[str, int]:
+    """Check what a campaign believes against what its sites wrote; return counts of its trials by state.
+
+    Args:
+        path: The campaign's ledger.
+        key: Whose signatures it must bear.
+        sites: Every record of each site.
+        referee: What was seen to happen.
+
+    Raises:
+        PromiseError: Something does not agree.
+    """
+    found = verify(path, key, [Trials(), TrialRuns(), Status()])
+    if found.problem:
+        raise PromiseError(f"{path}: {found.problem}")
+    with LedgerReader(path) as reader:
+        trials = reader.table("trials", TrialRow)
+        runs = reader.table("runs", CampaignRun)
+        status = reader.table("status", StatusRow)
+        reports = [r.body for r in reader.records() if isinstance(r.body, RunReported)]
+    if not any(row.state in ("reached", "exhausted") for row in status.values()):
+        raise PromiseError(f"{path} does not say that the campaign is over.")
+    for report in reports:
+        record = read_record(report.record)
+        if bytes(report.record) != sites[report.site][record.seq]:
+            raise PromiseError(f"{report.site} wrote another record {record.seq} than {path} holds.")
+    for run, row in runs.items():
+        at_site = referee.accepted.get(run)
+        if at_site is not None and run not in referee.ended:
+            raise PromiseError(f"Run {run} was accepted at {at_site} and never ended.")
+        outcome = referee.ended[run].outcome if run in referee.ended else None
+        if outcome is not None and row.state != outcome:
+            raise PromiseError(f"Run {run} ended as {outcome} at {at_site}, and the campaign has it as {row.state}.")
+        if outcome is None and row.state not in ("refused", "withdrawn"):
+            raise PromiseError(f"The campaign has run {run} as {row.state}, and no site knows it.")
+    counts: dict[str, int] = {}
+    for trial, row in trials.items():
+        counts[row.state] = counts.get(row.state, 0) + 1
+        if row.state == "pending":
+            raise PromiseError(f"The campaign is over, and trial {trial} has no fate.")
+        if row.state == "observed" and (
+            referee.ended[row.run].outcome != "succeeded" or referee.ended[row.run].outputs != row.outputs
+        ):
+            raise PromiseError(f"Trial {trial} was observed from run {row.run}, which gave something else.")
+    return counts
+
+
+def judge_site(path: Path, key: PublicKey) -> list[bytes]:
+    """Check the ledger of a site, and that its tables are what its records fold to; return its records.
+
+    Raises:
+        PromiseError: It does not hold.
+    """
+    found = verify(path, key, [Runs(), Books()])
+    if found.problem:
+        raise PromiseError(f"{path}: {found.problem}")
+    with LedgerReader(path) as reader:
+        return [bytes(raw) for _, raw, _ in reader.rows()]
