@@ -215,6 +215,7 @@ def test_a_header_without_end_is_not_read_into_memory(do: Do, root: Path) -> Non
         gzip.compress(tar(("file", "f", "x" * 5000), mode="w:")[:3000]),
         tar(("file", "f", "x"), mode="w:bz2"),
     ],
+    ids=["empty", "text", "zipped text", "zipped noise", "cut tar", "zipped cut tar", "bzip2"],
 )
 def test_what_is_no_archive_is_told_so(do: Do, root: Path, content: bytes) -> None:
     (root / "t.tgz").write_bytes(content)

@@ -16,6 +16,7 @@ TREE = {
     "ConfigError": ("config", 2, False),
     "AgreementError": ("agreement", 3, False),
     "Denied": ("denied", 3, False),
+    "Replayed": ("replayed", 3, False),
     "ApprovalNeeded": ("approval-needed", 3, False),
     "Expired": ("expired", 3, False),
     "SiteError": ("site", 1, False),

@@ -32,10 +32,11 @@ def seeds(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run three sites and two campaigns on virtual time, with everything going wrong that a seed says.
+    """Run a small federation with the faults that a seed says.
 
-    The code of sites and campaigns is the real one; engines, lines and clocks are simulated. The same seed gives the
-    same ledgers, byte for byte. Exits with 1 when a promise was broken.
+    Three sites and two campaigns work on virtual time, and whatever can go wrong does. The code of sites and campaigns
+    is the real one; engines, lines and clocks are simulated. The same seed gives the same ledgers, byte for byte. Exits
+    with 1 when a promise was broken.
     """
     wanted = range(first, (first if last is None else last) + 1)
     if keep is not None:

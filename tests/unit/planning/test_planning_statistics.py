@@ -6,10 +6,11 @@ from scipy import stats
 from renkei.planning._statistics import (
     beta_cdf,
     beta_quantile,
-    bootstrap_mean_interval,
     draws_quantile,
+    expanded_interval,
     jeffreys_interval,
     none_in,
+    resampled_means,
 )
 
 
@@ -45,9 +46,9 @@ def test_the_bootstrap_gives_the_interval_of_a_mean_and_leaves_the_random_number
     values = [chance.gauss(10.0, 2.0) for _ in range(100)]
     random.seed(1)
     before = random.getstate()
-    low, high = bootstrap_mean_interval(values)
+    low, high = expanded_interval(resampled_means(values), len(values))
     assert random.getstate() == before
     mean = sum(values) / 100
     assert low == pytest.approx(mean - 1.96 * 0.2, abs=0.08)
     assert high == pytest.approx(mean + 1.96 * 0.2, abs=0.08)
-    assert bootstrap_mean_interval(values) == (low, high)
+    assert expanded_interval(resampled_means(values), len(values)) == (low, high)

@@ -1,0 +1,68 @@
+"""The list of problems."""
+
+from benchmarks.planning.codes import beam_line, quantum_memory, stellarator
+from benchmarks.planning.functions import functions
+from benchmarks.planning.problem import Problem
+from benchmarks.planning.tables import olympus, reactions
+
+FAILURES = 0.2
+FAILING = ("photo_pce10", "hplc", "suzuki", "hartmann6-noisy")
+"""Problems that are there a second time, with failures."""
+
+BUDGETS = {1: 40, 8: 64}
+"""Evaluations of a campaign by how many points are asked for at once."""
+
+QUICK = ("photo_pce10", "beam-line", "hartmann6-noisy", "func2c")
+QUICK_BUDGETS = {1: 16, 8: 24}
+"""The quick form."""
+
+
+def problems() -> list[Problem]:
+    """Return every problem: tables, codes, functions, and some of them once more with failures."""
+    found = [*_tables(), stellarator(), quantum_memory(), beam_line(), *functions()]
+    return [*found, *(problem.with_failures(FAILURES) for problem in found if problem.name in FAILING)]
+
+
+def _tables() -> list[Problem]:
+    blend = ("donor_1", "donor_2", "acceptor_1", "acceptor_2")
+    return [
+        olympus("photo_pce10", "photodegradation of blends with PCE10, 4 shares", blend, maximise=False),
+        olympus("photo_wf3", "photodegradation of blends with WF3, 4 shares", blend, maximise=False),
+        olympus(
+            "hplc",
+            "peak area of a liquid chromatograph, 6 settings",
+            ("sample_loop", "additional_volume", "tubing_volume", "sample_flow", "push_speed", "wait_time"),
+            maximise=True,
+        ),
+        olympus(
+            "suzuki",
+            "yield of a Suzuki coupling, 4 settings",
+            ("temperature", "pd_mol", "arbpin", "k3po4"),
+            maximise=True,
+        ),
+        olympus(
+            "fullerenes",
+            "yield of a fullerene adduct in flow, 3 settings",
+            ("reaction_time", "sultine", "temperature"),
+            maximise=True,
+        ),
+        olympus("colors_n9", "distance of a mixed colour from green, 3 dyes", ("red", "green", "blue"), maximise=False),
+        reactions(
+            "buchwald-hartwig",
+            "DreherDoyle.csv",
+            "yield of a Buchwald-Hartwig amination, 4 choices",
+            {"ligand": "ligand", "additive": "additive", "base": "base", "aryl halide": "halide"},
+        ),
+        reactions(
+            "suzuki-miyaura",
+            "SuzukiMiyaura.csv",
+            "yield of a Suzuki-Miyaura coupling, 5 choices",
+            {
+                "reactant_1_smiles": "first",
+                "reactant_2_smiles": "second",
+                "ligand_smiles": "ligand",
+                "reagent_1_smiles": "base",
+                "solvent_1_smiles": "solvent",
+            },
+        ),
+    ]
