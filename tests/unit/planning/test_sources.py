@@ -143,6 +143,7 @@ def test_conditioning_on_what_is_expected_moves_no_mean_and_takes_uncertainty_aw
 # ---- where it tries what --------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_it_needs_fewer_dear_trials_where_a_cheap_source_is_good() -> None:
     def cheap(point: Point) -> Outputs:
         shifted: Point = {"x": number(point, "x") - 0.3, "y": number(point, "y") + 0.3}
@@ -154,6 +155,7 @@ def test_it_needs_fewer_dear_trials_where_a_cheap_source_is_good() -> None:
     assert len(history) < 90
 
 
+@pytest.mark.long
 def test_a_useless_source_is_left_alone() -> None:
     planner = MultiSourcePlanner(LINE, LOW, BOTH, seed=1)
     history = play(planner, apart, wave, lambda h: n_dear(h) >= 10)
@@ -162,6 +164,7 @@ def test_a_useless_source_is_left_alone() -> None:
     assert later["dear"] >= 4
 
 
+@pytest.mark.long
 def test_no_more_is_spent_on_sources_that_inform_than_on_those_that_count() -> None:
     """The prices are alike, so after the initial design at most every other trial only informs."""
     sources = (Source("cheap", 1.0, counts=False), Source("dear", 1.01))
@@ -218,6 +221,7 @@ def test_it_confirms_without_a_model_too() -> None:
     assert planner.confirm() == {"x": pytest.approx(best), SOURCE: "dear"}
 
 
+@pytest.mark.long
 def test_constraints_are_learned_at_every_source() -> None:
     def trial(point: Point) -> Outputs:
         return wave(point) | {"g": number(point, "x")}
@@ -228,6 +232,7 @@ def test_constraints_are_learned_at_every_source() -> None:
     assert min(o.outputs["f"] for o in kept) < wave({"x": 0.3})["f"] + 0.3
 
 
+@pytest.mark.long
 def test_a_target_is_come_near_to() -> None:
     planner = MultiSourcePlanner(LINE, [Objective("f", "target", 0.25)], BOTH)
     history = play(planner, wave, wave, lambda h: len(h) == 20)
