@@ -1,11 +1,11 @@
-import importlib.metadata
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from planning_examples import BRANIN_SPACE, LOW
 
 from renkei.errors import UsageError
-from renkei.planning import create
+from renkei.planning import _port, create
 from renkei.planning._port import require
 from renkei.planning.bayesian import BayesianPlanner
 from renkei.planning.random import RandomPlanner
@@ -46,20 +46,27 @@ def test_an_option_reaches_the_planner():
         create("bayesian", BRANIN_SPACE, LOW, options={"initial": 0})
 
 
+class Entry:
+    """An entry point that loads what a test wants."""
+
+    def __init__(self, name: str, load: Callable[[], Any]) -> None:
+        self.name, self.load = name, load
+
+
 def test_a_fault_in_a_planner_is_not_taken_for_a_wrong_option(monkeypatch: pytest.MonkeyPatch):
     def faulty(space: Any, objectives: Any, *, constraints: Any, seed: Any, warm: Any) -> None:
         raise TypeError("a fault")
 
-    monkeypatch.setattr(importlib.metadata.EntryPoint, "load", lambda self: faulty)
+    monkeypatch.setattr(_port, "entry_points", lambda group: [Entry("random", lambda: faulty)])
     with pytest.raises(TypeError, match="a fault"):
         create("random", BRANIN_SPACE, LOW)
 
 
 def test_a_planner_whose_package_cannot_be_imported_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    def load(self: importlib.metadata.EntryPoint) -> None:
+    def load() -> None:
         raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
 
-    monkeypatch.setattr(importlib.metadata.EntryPoint, "load", load)
+    monkeypatch.setattr(_port, "entry_points", lambda group: [Entry("bayesian", load)])
     with pytest.raises(UsageError, match="numpy") as refused:
         create("bayesian", BRANIN_SPACE, LOW)
     assert "renkei[planner]" in refused.value.hint
