@@ -11,7 +11,7 @@ import anyio
 import msgspec
 
 from hand_clock import HandClock
-from renkei.campaign import Campaign, Runner
+from renkei.campaign import Campaign, Runner, routes_over
 from renkei.clock import Clock
 from renkei.executors import Executor, Job, JobEnd, Report
 from renkei.federation import (
@@ -28,7 +28,6 @@ from renkei.federation import (
 from renkei.ids import IdMint
 from renkei.model.agreement import Agreement, AgreementSite, Institution, Party, Team, parse_agreement
 from renkei.model.agreement_text import OPEN_RESEARCH, new_agreement_text
-from renkei.model.binding import Binding
 from renkei.model.campaign import Campaign as CampaignFile
 from renkei.model.campaign_file import parse_campaign
 from renkei.model.procedure import Output, ProcedureSpec
@@ -386,18 +385,7 @@ def open_campaign(
 
 async def routes_to(file: CampaignFile, sites: Iterable[SiteHandle]) -> list[Route]:
     """Return the routes of a campaign to sites, as a session makes them."""
-    routes: list[Route] = []
-    for handle in sites:
-        described = await handle.describe(file.team)
-        for offer in described.offers:
-            offers = ProcedureSpec.from_json(offer.spec)
-            for source in file.sources:
-                if source.procedure == offers.name:
-                    price = Quantity.of(offer.per_run + offer.per_hour * offer.time_limit_s / 3600, offer.charge_unit)
-                    available = round(described.available.get(offer.charge_unit, 0.0) * MICRO)
-                    binding = Binding(file, source, offers)
-                    routes.append(Route(handle.name, offers, binding, offer.slots, price.micro, price.unit, available))
-    return routes
+    return routes_over(file, {site.name: await site.describe(file.team) for site in sites})
 
 
 async def runner_over(campaign: Campaign, *sites: SiteHandle) -> Runner:

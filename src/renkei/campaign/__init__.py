@@ -1,6 +1,7 @@
 """Campaigns: the closed loop over sites, its ledger, and what it found."""
 
 from renkei.campaign._campaign import Campaign, best_of, observations_of
+from renkei.campaign._routes import routes_over
 from renkei.campaign._runner import Runner
 from renkei.campaign._sources import planner_sources
 from renkei.campaign._state import RunRow, Status, StatusRow, TrialRow, TrialRuns, Trials
@@ -17,4 +18,5 @@ __all__ = [
     "best_of",
     "observations_of",
     "planner_sources",
+    "routes_over",
 ]

@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 
-from renkei.campaign import Campaign, Runner, observations_of, planner_sources
+from renkei.campaign import Campaign, Runner, observations_of, planner_sources, routes_over
 from renkei.clock import Clock, SystemClock
-from renkei.errors import AgreementError, ConfigError, RenkeiError, Unreachable, UsageError
-from renkei.federation import Broker, Description, Offer, Route, SiteHandle
+from renkei.errors import AgreementError, RenkeiError, Unreachable, UsageError
+from renkei.federation import Broker, Description, Route, SiteHandle
 from renkei.home._home import Home, baseline_folder, baseline_of, site_of_baseline
 from renkei.home._mailbox import Mailbox
 from renkei.model.agreement import Agreement
-from renkei.model.binding import Binding, check_against
 from renkei.model.campaign import Campaign as CampaignFile
-from renkei.model.campaign import Source
-from renkei.model.procedure import ProcedureSpec
-from renkei.model.quantity import MICRO, Quantity
 from renkei.model.records import read_record
 from renkei.model.space import Observation
 from renkei.site import Site, open_site
@@ -216,35 +212,9 @@ class Session:
 
     async def _routes(self, file: CampaignFile) -> Callable[[], list[Route]]:
         """Check a campaign against what sites offer; return what makes its routes, fresh for every runner."""
-        mistakes: list[str] = []
-        offers: list[tuple[str, Source, ProcedureSpec, Offer, Description]] = []
-        descriptions = await self._descriptions(file)
-        specs: dict[str, ProcedureSpec] = {}
-        for i, source in enumerate(file.sources, 1):
-            for name in source.sites:
-                if name not in self._handles():
-                    known = ", ".join(sorted(self._handles()))
-                    mistakes.append(f"source#{i}.sites: found '{name}', expected some of {known}")
-            for name, description in descriptions.items():
-                if source.sites and name not in source.sites:
-                    continue
-                for offer in description.offers:
-                    spec = ProcedureSpec.from_json(offer.spec)
-                    if spec.name != source.procedure or source.version not in (None, spec.version):
-                        specs.setdefault(spec.name, spec)
-                        continue
-                    specs[spec.name] = spec
-                    offers.append((name, source, spec, offer, description))
-        mistakes += check_against(file, specs)
-        if mistakes or not offers:
-            raise ConfigError(f"campaign '{file.name}'", mistakes or ["source: no site offers any of its procedures"])
-        found: list[tuple[str, ProcedureSpec, Binding, int, int, str, int, str, bool]] = []
-        for name, source, spec, offer, description in offers:
-            price = Quantity.of(offer.per_run + offer.per_hour * offer.time_limit_s / 3600, offer.charge_unit)
-            available = round(description.available.get(offer.charge_unit, 0.0) * MICRO)
-            binding, sold = Binding(file, source, spec), (offer.slots, price.micro, price.unit, available)
-            found.append((name, spec, binding, *sold, source.label, source.counts))
-        return lambda: [Route(*arguments) for arguments in found]
+        descriptions, known = await self._descriptions(file), self._handles()
+        routes_over(file, descriptions, known)
+        return lambda: routes_over(file, descriptions, known)
 
     async def _answer(self, verb: str, arguments: Mapping[str, str]) -> str:
         """Do what another command asks of this process; return one line for people."""

@@ -1,21 +1,18 @@
 """Simulated processes: a site and a campaign's runner, each killed and started again."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from renkei.campaign import Campaign, Runner
+from renkei.campaign import Campaign, Runner, routes_over
 from renkei.clock import Clock
 from renkei.errors import Unreachable
-from renkei.federation import Broker, Reports, Route, SiteHandle
-from renkei.model.binding import Binding
+from renkei.federation import Broker, Reports, SiteHandle
 from renkei.model.campaign import Campaign as CampaignFile
-from renkei.model.procedure import ProcedureSpec
-from renkei.model.quantity import MICRO, Quantity
 from renkei.sim._clock import Crashed, SimClock
 from renkei.sim._engine import Engine, SimExecutor
 from renkei.sim._network import Reply
@@ -189,28 +186,8 @@ class CampaignProcess:
             if campaign.status.row.state not in ("running", "stopped"):
                 return
             sites = self._reach(clock)
-            routes = await routes_to(self.file, sites.values())
-            await Runner(campaign, sites, Broker(routes, clock)).run()
+            descriptions = {name: await site.describe(self.file.team) for name, site in sites.items()}
+            await Runner(campaign, sites, Broker(routes_over(self.file, descriptions), clock)).run()
         finally:
             with anyio.CancelScope(shield=True):
                 await campaign.ledger.close()
-
-
-async def routes_to(file: CampaignFile, sites: Iterable[SiteHandle]) -> list[Route]:
-    """Return the routes that a campaign's sources allow over sites.
-
-    Raises:
-        Unreachable: A site does not answer.
-    """
-    routes: list[Route] = []
-    for site in sites:
-        described = await site.describe(file.team)
-        for offer in described.offers:
-            spec = ProcedureSpec.from_json(offer.spec)
-            for source in file.sources:
-                if source.procedure == spec.name:
-                    price = Quantity.of(offer.per_run + offer.per_hour * offer.time_limit_s / 3600, offer.charge_unit)
-                    left = round(described.available.get(offer.charge_unit, 0.0) * MICRO)
-                    binding = Binding(file, source, spec)
-                    routes.append(Route(site.name, spec, binding, offer.slots, price.micro, price.unit, left))
-    return routes
