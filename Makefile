@@ -14,8 +14,7 @@ demo: $(VENV)/.demo  ## Run three joint campaigns over embedded U.S. and Japanes
 	@$(BIN)/renkei demo
 
 test: $(VENV)/.dev check  ## Everything that must hold, but for what needs minutes or a batch system
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slurm and not long" --ignore tests/docs --cov=renkei --cov-report=
-	$(BIN)/python -m pytest -q -m "not slurm and not long" tests/docs --cov=renkei --cov-append --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slurm and not long" --cov=renkei --cov-report=term:skip-covered
 
 test-all: test  ## That too: Slurm is installed from Debian's packages where that may be done
 	./.ci/install-slurm

@@ -1,4 +1,5 @@
-"""Pages are done two at a time, since most of what they do is waiting for a process."""
+"""Pages are done two at a time, since most of what they do is waiting for a process, and all by one process of pytest,
+since some of them listen at the ports that they name."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,12 @@ from doc_pages import do_page
 AT_A_TIME = 2
 
 DoneWell = Callable[[Path], None]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "done_well" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("pages"))
 
 
 @pytest.fixture(scope="session")
