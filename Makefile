@@ -8,7 +8,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --constraint const
 PIP := $(BIN)/python $(INSTALL)
 PEERS_PIP := $(PEERS)/bin/python $(INSTALL)
 
-.PHONY: demo test test-all check bench bench-planning docs clean
+.PHONY: demo test test-all check bench bench-planning chaos docs clean
 
 demo: $(VENV)/.demo  ## Run three joint campaigns over embedded U.S. and Japanese sites
 	@$(BIN)/renkei demo
@@ -35,6 +35,12 @@ bench: $(VENV)/.bench  ## Trials a second, next to Parsl HTEX on this machine
 bench-planning: $(PEERS)/.peers  ## Our planner next to Optuna, Ax, SMAC, Nevergrad, PHYSBO and BayBE: many hours
 	nice $(PEERS)/bin/python -W ignore -m benchmarks.planning run $(if $(QUICK),--quick --folder .benchmarks/planning)
 	$(PEERS)/bin/python -m benchmarks.planning page $(if $(QUICK),--folder .benchmarks/planning --docs .benchmarks/planning)
+
+# QUICK=1 for a minute's worth, which changes no figures.
+chaos: $(VENV)/.demo  ## Kill real processes a thousand times, cut, fill, stop, skew; count what was lost: 40 minutes
+	./.ci/install-slurm
+	$(BIN)/python -m benchmarks.chaos $(if $(QUICK),--kills 20 --minutes 1 --trials 60,--json benchmarks/chaos/results.json)
+	$(if $(QUICK),,$(BIN)/python -m benchmarks.chaos.page)
 
 docs: $(VENV)/.dev  ## Write the reference pages that are generated from code
 	$(BIN)/python docs/generate.py

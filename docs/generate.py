@@ -37,6 +37,7 @@ from renkei.model.procedure import Procedure
 from renkei.model.quantity import Quantity
 from renkei.model.space import Choice, Parameter
 from renkei.policy import DEFAULT_POLICY
+from renkei.sim import _scenario
 from renkei.units import ALLOCATION_UNITS
 
 FOLDER = Path(__file__).parent / "reference"
@@ -52,6 +53,7 @@ def pages() -> dict[str, str]:
         "agreement-file.md": agreement_page(),
         "site-file.md": site_page(),
         "campaign-file.md": campaign_page(),
+        "scenario-file.md": scenario_page(),
         "values.md": values_page(),
         "commands.md": commands_page(),
         "errors.md": errors_page(),
@@ -102,6 +104,16 @@ def campaign_page() -> str:
     )
     model = campaign_file.CampaignFile[campaign_file.PoolTable | campaign_file.ParameterTables]
     return page("campaign.toml", about, *tables(model))
+
+
+def scenario_page() -> str:
+    """Return the page about scenario.toml."""
+    about = (
+        "A partnership that `renkei sim run` simulates: who is there, what their machines are like, what teams search\n"
+        "for, and what happens meanwhile. See [how to simulate](../how-to/simulate.md). The scenario that comes with\n"
+        "the package is a longer example: `renkei/sim/scenarios/partnership.toml`."
+    )
+    return page("scenario.toml", about, *tables(_scenario.Scenario))
 
 
 def tables(model: type[Table]) -> Iterator[str]:
@@ -243,7 +255,8 @@ def _default(table: type[Table], name: str) -> str:
         return "must be there"
     value = info.get_default(call_default_factory=True)
     if name.endswith("_s") and isinstance(value, float):
-        seconds, unit = next(each for each in ((3600, "h"), (60, "min"), (1, "s")) if value % each[0] == 0)
+        whole = ((3600, "h"), (60, "min"), (1, "s"))
+        seconds, unit = next((each for each in whole if value % each[0] == 0), (1e-3, "ms"))
         return f'`"{value / seconds:g} {unit}"`'
     if name.endswith("_bytes") and isinstance(value, int):
         return f'`"{value / 1e6:g} MB"`'

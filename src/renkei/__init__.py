@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from renkei._python import AskTell, run
     from renkei.home import Home, Session
     from renkei.ledger import LedgerReader, verify
-    from renkei.model.space import Choice, Constraint, Integer, Objective, Observation, Real, Space
+    from renkei.model.space import Choice, Constraint, Integer, Objective, Observation, ParameterConstraint, Real, Space
     from renkei.planning import create as create_planner
 
 __version__ = "0.1.0"
@@ -27,6 +27,7 @@ _LATER = {
     "LedgerReader": "renkei.ledger",
     "Objective": "renkei.model.space",
     "Observation": "renkei.model.space",
+    "ParameterConstraint": "renkei.model.space",
     "Real": "renkei.model.space",
     "Session": "renkei.home",
     "Space": "renkei.model.space",
@@ -45,6 +46,7 @@ __all__ = [
     "LedgerReader",
     "Objective",
     "Observation",
+    "ParameterConstraint",
     "Real",
     "RenkeiError",
     "Session",

@@ -22,6 +22,7 @@ from renkei.executors import flux, iri, pbs, pjm, procedures_in, slurm
 from renkei.model.files import Table
 from renkei.model.records import BODIES
 from renkei.planning._port import entry_points
+from renkei.sim import Scenario
 from renkei.units import ALLOCATION_UNITS
 
 REFERENCE = DOCS / "reference"
@@ -62,10 +63,10 @@ def test_every_page_is_generated_or_the_glossary() -> None:
 
 
 def test_every_setting_of_every_file_is_told() -> None:
-    told = page("agreement-file.md") + page("site-file.md") + page("campaign-file.md")
+    told = "".join(page(f"{file}-file.md") for file in ("agreement", "site", "campaign", "scenario"))
     for table in _tables(Table):
         for name, info in table.model_fields.items():
-            if table.__name__.startswith(("CampaignFile", "SiteFile", "AgreementFile")):
+            if table.__name__.startswith(("CampaignFile", "SiteFile", "AgreementFile")) or table is Scenario:
                 assert f"[{info.alias or name}" in told, f"{table.__name__}.{name}"
             else:
                 assert f"| `{info.alias or name}` |" in told, f"{table.__name__}.{name}"

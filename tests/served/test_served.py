@@ -7,10 +7,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pair import Pair, pair
 
-from renkei.home import Home
+from renkei.errors import Unreachable
+from renkei.federation.http import HttpSite
+from renkei.home import Home, Session
 from renkei.ledger import LedgerReader
+from renkei.model.campaign_file import load_campaign
 from renkei.report import summarize
 
 
@@ -84,6 +88,39 @@ def test_a_campaign_runs_over_served_sites_and_everybody_agrees(tmp_path: Path) 
         for name in ("east", "west"):
             verified = renkei(tmp_path, "ledger", "verify", f"data-{name}/ledger.db")
             assert verified.returncode == 0, verified.stdout
+
+
+@pytest.mark.anyio
+async def test_what_sites_did_not_say_at_the_end_is_fetched_when_the_campaign_is_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(self: HttpSite) -> str:
+        raise Unreachable("silent")
+
+    def wrong() -> list[str]:
+        return [problem for ledger in summarize(home, "joint")["ledgers"] for problem in ledger["problems"]]
+
+    with pair(tmp_path, trials=12) as two:
+        two.serve("east")
+        two.serve("west")
+        home, file = Home(two.home), load_campaign(tmp_path / "campaign.toml")
+        with home.locked():
+            home.adopt(tmp_path / "agreement.toml", None, file.team)
+            with monkeypatch.context() as patch:
+                patch.setattr(HttpSite, "checkpoint", silent)
+                async with Session(home).opened(["east", "west"], file.team) as session:
+                    await session.drive(await session.begin(file, tmp_path))
+            assert "no ledger to read" in " ".join(wrong())
+            async with Session(home).opened(["east", "west"], file.team) as session:
+                await session.drive(await session.resume("joint"))
+            assert wrong() == []
+            kept = home.witness("joint", "east")
+            whole = kept.read_bytes()
+            kept.write_bytes(whole[:-32])  # the process was killed while it wrote this
+            assert wrong()
+            async with Session(home).opened(["east", "west"], file.team) as session:
+                await session.drive(await session.resume("joint"))
+            assert (kept.read_bytes(), wrong()) == (whole, [])
 
 
 def test_a_site_that_does_not_answer_is_gone_without_and_none_at_all_is_an_error(tmp_path: Path) -> None:

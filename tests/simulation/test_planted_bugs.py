@@ -11,14 +11,19 @@ import pytest
 
 from renkei.accounts import Books, _books
 from renkei.accounts._books import Entry
-from renkei.campaign import Campaign, Runner
+from renkei.campaign import Campaign, Runner, _runner
 from renkei.errors import Denied, RemoteError, Unreachable
-from renkei.ledger import Ledger
+from renkei.ledger import Ledger, _ledger
+from renkei.model.agreement import Agreement
 from renkei.model.quantity import MICRO, Quantity
 from renkei.model.records import RunRefused
 from renkei.policy import Decision, Policy
 from renkei.sim import run_seed
+from renkei.sim._network import SimSite
+from renkei.sim._versions import amended
 from renkei.site import Offered, Revocations, Runs, Site, _gate
+from renkei.site._gate import Gate
+from renkei.site._intake import Intake
 from renkei.site._settlement import Settlement
 
 pytestmark = pytest.mark.long
@@ -137,6 +142,85 @@ def allow_everything(patch: Patch) -> None:
     patch.setattr(Policy, "decide", lambda self, question: Decision("allow", ()))
 
 
+def hash_something_else(patch: Patch) -> None:
+    real = _ledger.leaf_hash
+    patch.setattr(_ledger, "leaf_hash", lambda raw: real(raw[:-1]))
+
+
+def go_on_when_the_disk_is_full(patch: Patch) -> None:
+    def fail(self: Any, broken: Any, cause: Any) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self.durable_size = self.size
+
+    patch.setattr(Ledger, "_fail", fail)
+
+
+def ask_before_it_is_written_down(patch: Patch) -> None:
+    real: Callable[..., Any] = Runner._submit
+
+    async def submit(self: Any, name: str, requests: Any) -> None:
+        async def skip(**_: Any) -> None:
+            pass
+
+        written, self.campaign.sync = self.campaign.sync, skip
+        try:
+            await real(self, name, requests)
+        finally:
+            self.campaign.sync = written
+
+    patch.setattr(Runner, "_submit", submit)
+
+
+def ask_for_ever(patch: Patch) -> None:
+    patch.setattr(_runner, "REFUSED_MAX", 10**9)
+
+
+def give_up_at_the_first_silence(patch: Patch) -> None:
+    real: Callable[..., Any] = Runner._unheard
+
+    async def unheard(self: Any, name: str, runs: Any) -> Any:
+        try:
+            await self.sites[name].describe("")
+        except Unreachable as error:
+            self._give_up(runs, error.message)
+            return set()
+        return await real(self, name, runs)
+
+    patch.setattr(Runner, "_unheard", unheard)
+
+
+def let_anybody_in(patch: Patch) -> None:
+    """A member that acceded is one at sites that have not heard of it yet, too."""
+    joined = amended().agreement
+    patch.setattr(Agreement, "may_sign_for", lambda self, institution, team: True)
+    real: Callable[..., Any] = Gate._opened
+    patch.setattr(SimSite, "_let_in", lambda self, site: site)
+
+    def opened(self: Any, envelope: Any, inside: Any) -> Any:
+        terms = self._terms
+        agreement, terms.agreement = terms.agreement, joined
+        try:
+            return real(self, envelope, inside)
+        finally:
+            terms.agreement = agreement
+
+    patch.setattr(Gate, "_opened", opened)
+    patch.setattr(Intake, "_question", _question_of_a_member(Intake._question, joined))
+
+
+def _question_of_a_member(real: Callable[..., Any], joined: Agreement) -> Callable[..., Any]:
+    def question(self: Any, *arguments: Any) -> Any:
+        terms = self._terms
+        agreement, terms.agreement = terms.agreement, joined
+        try:
+            return real(self, *arguments)
+        finally:
+            terms.agreement = agreement
+
+    return question
+
+
 @pytest.mark.parametrize(
     ("bug", "noticed"),
     [
@@ -154,6 +238,12 @@ def allow_everything(patch: Patch) -> None:
         (believe_something_else, "gave something else"),
         (serve_the_revoked, "which is revoked"),
         (allow_everything, "which its policy forbids|which nobody approved"),
+        (hash_something_else, "does not match its hash"),
+        (go_on_when_the_disk_is_full, "."),
+        (ask_before_it_is_written_down, "no campaign knows of it"),
+        (ask_for_ever, "Not everything was over"),
+        (give_up_at_the_first_silence, "would have told of it"),
+        (let_anybody_in, "not one of"),
     ],
 )
 def test_a_planted_bug_is_noticed(monkeypatch: Patch, bug: Callable[[Patch], None], noticed: str):

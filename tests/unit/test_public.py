@@ -39,6 +39,13 @@ def test_importing_renkei_loads_nothing_heavy() -> None:
     assert HEAVY & set(loaded) == set()
 
 
+def test_a_served_site_does_without_what_only_campaigns_and_issuers_need() -> None:
+    code = "import sys, renkei.home._serving; print(' '.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "renkei.api" in loaded
+    assert not {"renkei.campaign", "renkei.planning", "httpx", "joserfc", "numpy"}.intersection(loaded)
+
+
 CAMPAIGN = """
 [campaign]
 name = "by-hand"

@@ -11,6 +11,7 @@ from renkei.errors import UsageError
 from renkei.ids import IdMint
 from renkei.ledger import Ledger, LedgerReader
 from renkei.model.campaign import Campaign as CampaignFile
+from renkei.model.quantity import MICRO
 from renkei.model.records import (
     Body,
     CampaignEnded,
@@ -92,7 +93,8 @@ class Campaign:
                 f"Campaign '{file.name}' exists already and was defined otherwise.",
                 "Give the new one another name, or resume the old one with: renkei campaign resume NAME",
             )
-        self._untold = _ended(self.trials.rows.values(), self.runs.rows)
+        self._charged = {source.label for source in file.sources if source.price is None}
+        self._untold = _ended(self.trials.rows.values(), self.runs.rows, self._charged)
         self._may_confirm = bool(self._counts) and isinstance(self._planner, Confirming)
         self._has_confirmed = self.is_confirming = any(row.confirms for row in self.trials.rows.values())
 
@@ -184,7 +186,7 @@ class Campaign:
             row = self.trials.rows.get(trial)
             raise UsageError(f"Trial {trial} is {row.state if row else 'unknown here'}, not pending.")
         self.ledger.append(fate)
-        self._untold.append(_observation(self.trials.rows[trial], self.runs.rows))
+        self._untold.append(_observation(self.trials.rows[trial], self.runs.rows, self._charged))
 
     def end(self, state: str, why: str) -> None:
         """Write down that the campaign is over: reached, exhausted or stopped."""
@@ -237,17 +239,26 @@ def observations_of(ledger: Path, sources: Collection[str] = ()) -> list[Observa
     return _ended((row for row in rows.values() if row.counts or row.source), runs)
 
 
-def _ended(rows: Iterable[TrialRow], runs: Mapping[str, RunRow]) -> list[Observation]:
+def _ended(rows: Iterable[TrialRow], runs: Mapping[str, RunRow], charged: Collection[str] = ()) -> list[Observation]:
     """Return what became of the trials that are not pending, in the order in which it was written down."""
-    return [_observation(row, runs) for row in sorted(rows, key=lambda row: row.ended_seq) if row.state != PENDING]
+    ended = sorted((row for row in rows if row.state != PENDING), key=lambda row: row.ended_seq)
+    return [_observation(row, runs, charged) for row in ended]
 
 
-def _observation(row: TrialRow, runs: Mapping[str, RunRow]) -> Observation:
+def _observation(row: TrialRow, runs: Mapping[str, RunRow], charged: Collection[str]) -> Observation:
+    """Return what a planner is told of an ended trial.
+
+    Args:
+        row: The trial.
+        runs: All runs.
+        charged: The sources whose price is what sites reserve, so that a charge is in the same unit.
+    """
     if not row.source:
         return Observation(row.parameters, row.state, row.outputs)
     last = runs.get(row.run)
     seconds = math.nan if last is None else last.queue_s + last.run_s
-    return Observation(_point(row), row.state, row.outputs, seconds=seconds)
+    cost = math.nan if last is None or row.source not in charged else last.micro / MICRO
+    return Observation(_point(row), row.state, row.outputs, seconds=seconds, cost=cost)
 
 
 def _point(row: TrialRow) -> Point:

@@ -1,13 +1,63 @@
 """The ways to run a campaign's trials, from what sites offer."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
-from renkei.errors import ConfigError
-from renkei.federation import Description, Offer, Route
+from renkei.clock import Clock
+from renkei.errors import AgreementError, ConfigError, Unreachable
+from renkei.federation import Description, Offer, Route, SiteHandle
 from renkei.model.binding import Binding, check_against
 from renkei.model.campaign import Campaign, Source
 from renkei.model.procedure import ProcedureSpec
 from renkei.model.quantity import MICRO, Quantity
+
+ASK_S = 5.0
+"""How often sites that were silent are asked again what they offer."""
+
+
+async def descriptions_to_resume(
+    file: Campaign,
+    wanted: Collection[str],
+    sites: Mapping[str, SiteHandle],
+    clock: Clock,
+    on_silence: Callable[[Unreachable], None] = lambda _: None,
+) -> tuple[dict[str, Description], list[Unreachable]]:
+    """Ask every site what it offers, until enough of them answer for a campaign to be taken up.
+
+    That is, until some site that answered offers each procedure that is wanted, or none is silent any more. A site that
+    refuses the team, because its institution was revoked for example, still says what it offers to anybody: the
+    campaign has to ask it about open runs, and to learn there that it may not.
+
+    Args:
+        file: The campaign.
+        wanted: Names of procedures: of the campaign's sources, and of its runs that have not ended.
+        sites: Handles by name.
+        clock: Waiting.
+        on_silence: Told of each site that does not answer, each time that all wait for it.
+
+    Returns:
+        What sites offer, by name, and what kept those from answering that were not waited for.
+    """
+    while True:
+        found: dict[str, Description] = {}
+        silent: list[Unreachable] = []
+        for name, site in sites.items():
+            try:
+                found[name] = await _described(site, file.team)
+            except Unreachable as error:
+                silent.append(error)
+        offered = {offer.spec["name"] for description in found.values() for offer in description.offers}
+        if not silent or offered.issuperset(wanted):
+            return found, silent
+        for error in silent:
+            on_silence(error)
+        await clock.sleep(ASK_S)
+
+
+async def _described(site: SiteHandle, team: str) -> Description:
+    try:
+        return await site.describe(team)
+    except AgreementError:
+        return await site.describe("")
 
 
 def routes_over(file: Campaign, descriptions: Mapping[str, Description], known: Collection[str] = ()) -> list[Route]:

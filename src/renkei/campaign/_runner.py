@@ -27,7 +27,7 @@ from renkei.federation import (
     RunRequest,
     SiteHandle,
 )
-from renkei.model.records import CheckpointSeen, RunReported, RunRequested, RunWithdrawn, read_record
+from renkei.model.records import CheckpointSeen, RunGivenUp, RunReported, RunRequested, RunWithdrawn, read_record
 from renkei.model.space import Point
 from renkei.trust.envelope import seal
 
@@ -37,6 +37,10 @@ RETRY_S = 1.0
 """How long to wait before a site that could not be reached is asked again."""
 QUICK_PLANNERS = frozenset({"sobol", "random"})
 """Planners that propose in microseconds: asked in the event loop, where a thread would cost more."""
+REFUSED_S = 60.0
+"""How long to wait before a site is asked again that refused to answer."""
+REFUSED_MAX = 10
+"""After so many refusals in a row a site is taken at its word: what became of the runs there cannot be known."""
 BATCH_MAX = 500
 """How many requests one signature covers at most."""
 
@@ -242,6 +246,16 @@ class Runner:
                 self._retry(row)
         self._wake.set()
 
+    def _give_up(self, runs: Sequence[str], why: str) -> None:
+        """Take it that what became of runs cannot be known: their site tells this institution nothing any more."""
+        self._take_in()  # what it said before
+        for run in runs:
+            if (row := self.campaign.runs.open.get(run)) is not None:
+                self.campaign.ledger.append(RunGivenUp(run, why))
+                self._release(row).closed = why
+                self.campaign.abandon(row.trial, f"what became of it at {row.site} cannot be known: {why}")
+        self._wake.set()
+
     def _request(self, requested: RunRequested) -> RunRequest:
         file = self.campaign.file
         return RunRequest(
@@ -256,8 +270,22 @@ class Runner:
         self._wake.set()
 
     async def _listen(self, name: str, stream: AsyncIterator[Reports]) -> None:
-        async for reports in stream:
-            self._hear(name, reports)
+        """Take in what a site reports; one that refuses to is asked about each run, and then to report again."""
+        campaign, is_refused = self.campaign, await self._take_from(name, stream)
+        while is_refused:
+            await campaign.clock.sleep(REFUSED_S)
+            async with self.sites[name].follow(campaign.file.team, campaign.name) as again:
+                await self._find(name, [row.run for row in campaign.runs.open.values() if row.site == name])
+                is_refused = await self._take_from(name, again)
+
+    async def _take_from(self, name: str, stream: AsyncIterator[Reports]) -> bool:
+        """Take in reports to the end of their stream; return whether the site refused to go on."""
+        try:
+            async for reports in stream:
+                self._hear(name, reports)
+        except AgreementError:
+            return True
+        return False
 
     async def _find(self, name: str, runs: Sequence[str]) -> None:
         """Ask a site about runs whose fate is open; what it never heard of is sent again, word for word."""
@@ -265,12 +293,20 @@ class Runner:
             await self._submit(name, [self._request(requested) for requested in self._written_requests(unheard)])
 
     async def _unheard(self, name: str, runs: Sequence[str]) -> set[str]:
-        """Ask a site about runs until it answers; return those that it never heard of."""
+        """Ask a site about runs until it answers, or refused to for long; return those that it never heard of."""
+        n_refused = 0
         while asked := [run for run in runs if run in self.campaign.runs.open]:
             try:
                 said = await self.sites[name].find(asked)
-            except (Unreachable, AgreementError, RemoteError):  # unknown, until the site says
+            except (Unreachable, RemoteError):  # unknown, until the site says
                 await self.campaign.clock.sleep(RETRY_S)
+                continue
+            except AgreementError as error:
+                n_refused += 1
+                if n_refused >= REFUSED_MAX:
+                    self._give_up(asked, error.message)
+                else:
+                    await self.campaign.clock.sleep(REFUSED_S)
                 continue
             self._hear(name, [raw for raw in said if raw is not None])
             return {run for run, raw in zip(asked, said, strict=True) if raw is None}
@@ -327,9 +363,10 @@ class Runner:
         trial = campaign.trials.rows[row.trial]
         tries = [campaign.runs.rows[run] for run in trial.runs]
         n_failed = sum(r.state == "failed" for r in tries)
-        if row.state == "cancelled" and row.run in self._cancelled:
-            return  # at our own wish: the trial stays pending, for when the campaign is resumed
-        is_hopeless = row.state == "cancelled" or (row.state == "failed" and not row.retryable)
+        is_own_wish = row.state == "cancelled" and row.run in self._cancelled
+        if is_own_wish and self._over is not None and self._over[0] == "stopped":
+            return  # the trial stays pending, for when the campaign is resumed
+        is_hopeless = (row.state == "cancelled" and not is_own_wish) or (row.state == "failed" and not row.retryable)
         if is_hopeless or n_failed > campaign.file.retries:
             campaign.abandon(trial.trial, f"{row.state} at {row.site}: {row.message}")
         else:

@@ -12,6 +12,7 @@ from renkei.model.records import (
     CampaignResumed,
     RunAccepted,
     RunEnded,
+    RunGivenUp,
     RunParked,
     RunRefused,
     RunReported,
@@ -127,7 +128,7 @@ class TrialRuns(Table[RunRow]):
     """The projection of every run that the campaign asked for. `open` are those that have not ended."""
 
     name = "runs"
-    bodies = (RunRequested, RunReported, RunWithdrawn)
+    bodies = (RunRequested, RunReported, RunWithdrawn, RunGivenUp)
 
     def __init__(self) -> None:
         super().__init__(RunRow)
@@ -145,6 +146,9 @@ class TrialRuns(Table[RunRow]):
         elif isinstance(body, RunWithdrawn):
             row = self.open.pop(body.run)
             row.state, row.code, row.message, row.ended_at = "refused", "batch", body.why, at
+        elif isinstance(body, RunGivenUp):  # what it reserved stays counted: that much it may have been charged
+            row = self.open.pop(body.run)
+            row.state, row.code, row.message, row.ended_at = "lost", "unknown", body.why, at
         elif isinstance(body, RunReported):
             said = read_record(body.record).body
             row = self.rows[said.run]

@@ -47,7 +47,7 @@ def _said(body: object) -> str:
             return f"{body.n + 1} by {body.planner}: {point(body.parameters)}"
         case r.RunRequested():
             return f"{_short(body.run)} of {body.procedure} at {body.site} for trial {_short(body.trial)}"
-        case r.RunWithdrawn():
+        case r.RunWithdrawn() | r.RunGivenUp():
             return f"{_short(body.run)}: {body.why}"
         case r.RunReported():
             said = r.read_record(body.record)

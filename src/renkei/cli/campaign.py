@@ -12,7 +12,7 @@ from renkei.cli._found import found, is_sound
 from renkei.cli._lazy import new_app
 from renkei.cli._options import DEFAULT_HOME, CampaignArgument, HomeOption, JsonOption, existing
 from renkei.cli._output import columns, err, local_time, out, print_json, say, value
-from renkei.errors import RenkeiError, UsageError
+from renkei.errors import RenkeiError, Unreachable, UsageError
 from renkei.home import Home
 from renkei.home._check import check_embedded
 from renkei.ledger import LedgerReader
@@ -65,7 +65,14 @@ def resume_campaign(name: CampaignArgument, home: HomeOption = DEFAULT_HOME, as_
     place = Home(home)
     campaign = place.campaign(name)
     require_sources(campaign)
-    raise typer.Exit(drive(place, campaign, lambda session: session.resume(name), as_json))
+    told: set[str] = set()
+
+    def wait(silence: Unreachable) -> None:
+        if silence.message not in told:
+            told.add(silence.message)
+            err().print(f"Waiting for a site: {silence.message}", soft_wrap=True)
+
+    raise typer.Exit(drive(place, campaign, lambda session: session.resume(name, wait), as_json))
 
 
 @app.command("list")

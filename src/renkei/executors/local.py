@@ -256,12 +256,14 @@ class LocalExecutor:
         directory = Path(job.directory)
         if isinstance(job.target, Command) and (directory / "exit_code").is_file():
             code = int((directory / "exit_code").read_text())
-            done = conclude(0, job.target, directory, code, 0.0)
+            seconds = _seconds_between(directory / "request.json", directory / "exit_code")
+            done = conclude(0, job.target, directory, code, seconds)
             evidence = Evidence(exit_code=code, tail=done.tail, directory=job.directory)
             is_retryable = done.outcome == "failed"
             return JobEnd(
-                job.run, done.outcome, 0.0, done.outputs, done.files, done.fault, is_retryable, done.message, evidence
-            )
+                job.run, done.outcome, seconds, done.outputs, done.files, done.fault, is_retryable, done.message,
+                evidence,
+            )  # fmt: skip
         return JobEnd(job.run, "lost", retryable=True, message="the site stopped while it ran and left no evidence")
 
 
@@ -364,6 +366,14 @@ class _Worker:
                 pass
         if self.process.poll() is None:
             self.process.send_signal(number)
+
+
+def _seconds_between(first: Path, last: Path) -> float:
+    """Return how long after one file another was last written: a command leaves the first when it begins."""
+    try:
+        return max(0.0, last.stat().st_mtime - first.stat().st_mtime)
+    except OSError:  # somebody took it away: nothing says how long it ran
+        return 0.0
 
 
 def _n_jobs(worker: _Worker) -> int:

@@ -44,7 +44,8 @@ class SiteHandle(Protocol):
     def follow(self, team: str, campaign: str) -> AbstractAsyncContextManager[AsyncIterator[Reports]]:
         """Stream the site's records about the runs of a team's campaign that `submit` did not return, from now on.
 
-        Who enters it first and then asks `find` about every run that has not ended misses nothing.
+        Who enters it first and then asks `find` about every run that has not ended misses nothing. A stream that
+        breaks is opened again where it ended; it raises `AgreementError` when the site refuses to tell.
         """
         ...
 

@@ -109,7 +109,7 @@ class HttpSite:
         """See `SiteHandle.follow`. The stream is opened again, where it ended, for as long as the block lasts."""
         try:
             cursor = int(_decoded(await self._once("GET", "/ledger"), dict[str, Any])["size"])
-        except (Unreachable, ProtocolMismatch, RemoteError, KeyError, ValueError, TypeError):
+        except (Unreachable, AgreementError, ProtocolMismatch, RemoteError, KeyError, ValueError, TypeError):
             cursor = 0  # hearing something twice does no harm
         stream = self._reports(team, campaign, cursor)
         try:
@@ -142,6 +142,10 @@ class HttpSite:
                 async with self._client.stream(
                     "GET", f"{self._base}/events", params=query, headers=headers, timeout=timeout
                 ) as answer:
+                    if answer.status_code in (401, 403):
+                        refusal = _refusal(self.name, answer.status_code, await answer.aread())
+                        if isinstance(refusal, AgreementError):
+                            raise refusal
                     if answer.status_code == 200:
                         rest = b""
                         async for chunk in answer.aiter_raw():

@@ -8,9 +8,9 @@ import anyio
 from renkei.api import Context, listening, opened_app, serve_app
 from renkei.clock import Clock
 from renkei.errors import ConfigError
+from renkei.home._answers import answer_at
 from renkei.home._home import ServedSite
 from renkei.home._mailbox import Mailbox
-from renkei.home._session import answer_at
 from renkei.site import open_site
 from renkei.trust.tokens import Tokens
 

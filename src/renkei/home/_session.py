@@ -1,5 +1,6 @@
 """One process at work in a home: it opens sites, drives campaigns over them and answers other commands."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -8,15 +9,27 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import TaskGroup
 
-from renkei.campaign import Campaign, Runner, observations_of, planner_sources, routes_over
+from renkei.campaign import (
+    Campaign,
+    Runner,
+    RunRow,
+    descriptions_to_resume,
+    observations_of,
+    planner_sources,
+    routes_over,
+)
+from renkei.campaign._state import OPEN
 from renkei.clock import Clock, SystemClock
-from renkei.errors import AgreementError, RenkeiError, Unreachable, UsageError
+from renkei.errors import AgreementError, LedgerError, RenkeiError, Unreachable, UsageError
 from renkei.federation import Broker, Description, Route, SiteHandle
+from renkei.home._answers import answer_at
 from renkei.home._home import Home, baseline_folder, baseline_of, site_of_baseline
 from renkei.home._mailbox import Mailbox
+from renkei.ledger import LedgerReader
+from renkei.ledger.merkle import HASH_BYTES
 from renkei.model.agreement import Agreement
 from renkei.model.campaign import Campaign as CampaignFile
-from renkei.model.records import read_record
+from renkei.model.records import CheckpointSeen, read_record
 from renkei.model.space import Observation
 from renkei.site import Site, open_site
 from renkei.trust.keys import Key
@@ -90,7 +103,7 @@ class Session:
             ConfigError: The campaign does not fit what is on offer; lists every mistake. Nothing was written.
             UsageError: A campaign of this name exists.
         """
-        routes = await self._routes(file)
+        routes = self._routes(file, await self._descriptions(file))
         self.home.begin(file, folder)
         try:
             return await self._drive(file, routes)
@@ -98,15 +111,34 @@ class Session:
             self.home.forget(file.name)
             raise
 
-    async def resume(self, name: str) -> Drive:
-        """Take up a campaign that was begun here.
+    async def resume(self, name: str, on_silence: Callable[[Unreachable], None] = lambda _: None) -> Drive:
+        """Take up a campaign that was begun here, as soon as its procedures and those of its open runs are on offer.
+
+        Args:
+            name: The campaign.
+            on_silence: Told of sites that have to be waited for, each time that they do not answer.
 
         Raises:
             UsageError: There is no such campaign.
             ConfigError: It no longer fits what is on offer.
         """
         file = self.home.campaign(name).resolved()
-        return await self._drive(file, await self._routes(file))
+        wanted = {source.procedure for source in file.sources} | self._open_procedures(file.name)
+        found, silent = await descriptions_to_resume(file, wanted, self._handles(), self.clock, on_silence)
+        self.silent = [error.message for error in silent]
+        return await self._drive(file, self._routes(file, found))
+
+    def _open_procedures(self, campaign: str) -> set[str]:
+        """Return the procedures of the runs of a campaign and of its baselines that have not ended."""
+        found: set[str] = set()
+        place = self.home.campaign_directory(campaign)
+        for path in (*place.glob("ledger.db"), *place.glob("*/ledger.db")):
+            try:
+                with LedgerReader(path) as reader:
+                    found |= {row.procedure for row in reader.table("runs", RunRow).values() if row.state in OPEN}
+            except LedgerError:  # was being made when its process died; else whoever opens it says what is wrong
+                continue
+        return found
 
     async def drive(self, drive: Drive, on_change: Callable[[], None] = lambda: None) -> None:
         """Drive a campaign and its baselines to their ends.
@@ -127,27 +159,54 @@ class Session:
                 else:
                     for runner in unfinished:
                         tasks.start_soon(runner.run)
-            if unfinished:
-                await self._fetch_witnesses(drive.file.name, runners)
+            await self._fetch_witnesses(drive.file.name, runners)
         drive.is_done = True
 
     async def _fetch_witnesses(self, campaign: str, runners: Sequence[Runner]) -> None:
-        """Keep the leaf hashes of sites elsewhere: what proves offline that their records are what they signed."""
+        """Keep the leaf hashes of sites elsewhere: what proves offline that their records are what they signed.
+
+        Those that are here already are left alone. Others are missing where a site was silent at the campaign's end, or
+        where the process was killed just then.
+        """
         sizes: dict[str, int] = {}
         for runner in runners:
-            for raw in runner.campaign.ledger.read_from(0):
-                if b'"kind":"checkpoint.seen"' in raw[:100]:
-                    seen = read_record(raw).body
-                    sizes[seen.site] = max(sizes.get(seen.site, 0), parse_checkpoint(seen.note).size)
+            for name, size in (await self._seen_by(runner)).items():
+                sizes[name] = max(sizes.get(name, 0), size)
         for name, site in self.remote.items():
-            if name in sizes:
+            path = self.home.witness(campaign, name)
+            if name in sizes and not (path.is_file() and path.stat().st_size >= HASH_BYTES * sizes[name]):
                 try:
                     leaves = await site.leaves(sizes[name])
                 except RenkeiError:
                     continue  # the audit says that it is not there
-                path = self.home.witness(campaign, name)
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(leaves)
+
+    async def _seen_by(self, runner: Runner) -> dict[str, int]:
+        """Return how many records of each site the checkpoints cover that a campaign saw.
+
+        Of sites elsewhere that told it more than that, it asks for another checkpoint: they were silent at its end.
+        """
+        ledger = runner.campaign.ledger
+        seen: Counter[str] = Counter()
+        heard: Counter[str] = Counter()
+        for raw in ledger.read_from(0):
+            if b'"kind":"checkpoint.seen"' in raw[:100]:
+                body = read_record(raw).body
+                seen[body.site] = max(seen[body.site], parse_checkpoint(body.note).size)
+            elif b'"kind":"run.reported"' in raw[:100]:
+                body = read_record(raw).body
+                heard[body.site] = max(heard[body.site], read_record(body.record).seq + 1)
+        for name in sorted(self.remote.keys() & heard.keys()):
+            if heard[name] > seen[name]:
+                try:
+                    note = await self.remote[name].checkpoint()
+                except RenkeiError:
+                    continue  # the audit says that nothing covers what it told
+                ledger.append(CheckpointSeen(name, note))
+                await ledger.sync()
+                seen[name] = parse_checkpoint(note).size
+        return seen
 
     async def _drive(self, file: CampaignFile, routes: Callable[[], list[Route]]) -> Drive:
         directory = self.home.campaign_directory(file.name)
@@ -210,9 +269,9 @@ class Session:
         self.silent = [error.message for error in silent]
         return found
 
-    async def _routes(self, file: CampaignFile) -> Callable[[], list[Route]]:
+    def _routes(self, file: CampaignFile, descriptions: Mapping[str, Description]) -> Callable[[], list[Route]]:
         """Check a campaign against what sites offer; return what makes its routes, fresh for every runner."""
-        descriptions, known = await self._descriptions(file), self._handles()
+        known = self._handles()
         routes_over(file, descriptions, known)
         return lambda: routes_over(file, descriptions, known)
 
@@ -235,24 +294,6 @@ class Session:
         if name not in self.sites:
             raise UsageError(f"Site '{name}' is not open.", f"Open are: {', '.join(self.sites)}.")
         return self.sites[name]
-
-
-async def answer_at(site: Site, verb: str, arguments: Mapping[str, str]) -> str:
-    """Do at a site what another command asks for; return one line for people.
-
-    Raises:
-        UsageError: It cannot be done, or is nothing that can be asked.
-    """
-    run, by = arguments.get("run", ""), arguments.get("by", "")
-    match verb:
-        case "approve" | "deny":
-            state = await site.decide(run, by, verb == "approve", arguments.get("note", ""))
-            return f"Run {run} is {state}."
-        case "cancel":
-            await site.cancel_run(run, by)
-            return f"Run {run} is being cancelled."
-        case _:
-            raise UsageError(f"'{verb}' is nothing that can be asked.")
 
 
 def _single_sites(routes: Sequence[Route]) -> dict[str, frozenset[str]]:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import anyio
 import msgspec
@@ -91,8 +92,11 @@ class Ledger:
         self._commit_s = 0.0
         self._wal, self._wal_bytes = path.with_name(f"{path.name}-wal"), 0
         self._broken: LedgerError | None = None
+        self._failure: anyio.Event | None = None
         self._followers: list[Callable[[Sequence[Appended]], None]] = []
         self._db = _open(path, owner, key)
+        if self._wal.exists():  # the log of a process that died, zeros behind it included, is long enough for a while
+            self._wal_bytes = self._wal.stat().st_size
         self._tree = self._restore()
         self.durable_size = self._size = self._tree.size
         self._checkpoint_size = int(self._one("SELECT coalesce(max(size), 0) FROM checkpoint"))
@@ -179,6 +183,26 @@ class Ledger:
         """Return the leaf hashes of the first `size` durable records, for proofs."""
         return [row[0] for row in self._db.execute("SELECT hash FROM record WHERE seq < ? ORDER BY seq", (size,))]
 
+    def relax(self) -> None:
+        """Leave it to the operating system when commits reach the disk.
+
+        For simulations, whose processes die in name only: a crash of this process may leave a file that cannot be read.
+        """
+        self._db.execute("PRAGMA synchronous = OFF")
+        self._db.execute("PRAGMA journal_mode = MEMORY")
+
+    async def failed(self) -> NoReturn:
+        """Wait until a commit fails.
+
+        Raises:
+            LedgerError: It did; what `sync` raises.
+        """
+        if self._broken is None:
+            self._failure = self._failure or anyio.Event()
+            await self._failure.wait()
+        assert self._broken is not None
+        raise self._broken
+
     async def close(self) -> None:
         """Sign a last checkpoint and close the file. A ledger whose commit failed is only closed."""
         try:
@@ -249,6 +273,8 @@ class Ledger:
 
     def _fail(self, broken: LedgerError, cause: Exception) -> None:
         self._broken = broken
+        if self._failure is not None:
+            self._failure.set()
         if self._db.in_transaction:
             try:
                 self._db.execute("ROLLBACK")

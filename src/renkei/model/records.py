@@ -305,6 +305,13 @@ class RunWithdrawn(Body, frozen=True, omit_defaults=True, gc=False):
     why: str
 
 
+class RunGivenUp(Body, frozen=True, omit_defaults=True, gc=False):
+    """The campaign asks no more about a run: its site refuses, for good, to say what became of it."""
+
+    run: str
+    why: str
+
+
 class RunReported(Body, frozen=True, omit_defaults=True, gc=False):
     """What a site reported about a run: the site's own record, byte for byte."""
 
@@ -365,6 +372,7 @@ BODIES: dict[str, type[Body]] = {
     "trial.proposed": TrialProposed,
     "run.requested": RunRequested,
     "run.withdrawn": RunWithdrawn,
+    "run.given-up": RunGivenUp,
     "run.reported": RunReported,
     "trial.observed": TrialObserved,
     "trial.infeasible": TrialInfeasible,

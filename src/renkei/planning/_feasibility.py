@@ -4,7 +4,7 @@
 # torch ships no complete types.
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,6 +40,11 @@ class Feasibility:
     slope: Tensor
     root: Tensor
     factor: Tensor
+
+    def to(self, device: str) -> "Feasibility":
+        """Return the same on another device."""
+        named = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **named)
 
     def log_probability(self, X: Tensor) -> Tensor:
         """Return log P(works), differentiable: ... x n_columns to ...."""

@@ -99,7 +99,7 @@ class Goals:
                 below(place, bend(middle + loss))
                 above(place, bend(middle - loss))
         for place, sign, bound in self.bounds:
-            end = torch.tensor(bound, dtype=losses.dtype)
+            end = torch.tensor(bound, dtype=losses.dtype, device=losses.device)
             below(place, end) if sign > 0.0 else above(place, end)
         return {place: (lows.get(place), highs.get(place)) for place in {**lows, **highs}}
 

@@ -67,19 +67,10 @@ def squared_distances(first: Tensor, second: Tensor) -> Tensor:
     return squares - 2.0 * a @ b.transpose(-2, -1)
 
 
-def fit(rows: Tensor, values: Tensor, noise: Tensor | None, owner: Tensor) -> SingleTaskGP:
-    """Return the process of `fit_sized` where outputs vary by 1.
-
-    Raises:
-        ValueError: The fit did not converge.
-    """
-    return fit_sized(rows, values, noise, owner, may_size=False)[0]
-
-
-def fit_sized(
-    rows: Tensor, values: Tensor, noise: Tensor | None, owner: Tensor, may_size: bool = True
-) -> tuple[SingleTaskGP, float]:
+def fit(rows: Tensor, values: Tensor, noise: Tensor | None, owner: Tensor) -> tuple[SingleTaskGP, float]:
     """Return the process that fits one output over its size, and that size.
+
+    The size is the standard deviation of outputs before anything is observed; its prior is log-normal around 2.
 
     Lengthscales have the log-normal prior of Hvarfner et al. (2024), whose location grows with the number of
     parameters; a learned noise variance has a wide log-normal prior around exp(-8). The fit starts from the same places
@@ -90,8 +81,6 @@ def fit_sized(
         values: What, standardised, n.
         noise: Known variance of each value, n; None learns one for all.
         owner: The parameter of each column, n_columns.
-        may_size: Whether the size, the standard deviation of outputs before anything is observed, is learned; else it
-            is 1. Its prior is log-normal around 2.
 
     Raises:
         ValueError: The fit did not converge.
@@ -99,9 +88,7 @@ def fit_sized(
     n_parameters = int(owner.max()) + 1
     chosen = evenly(len(rows))
     known = None if noise is None else noise[chosen].clamp_min(_MIN_NOISE)
-    lengthscale, variance, mean, size = _most_probable(
-        rows[chosen], values[chosen], known, owner, n_parameters, may_size
-    )
+    lengthscale, variance, mean, size = _most_probable(rows[chosen], values[chosen], known, owner, n_parameters)
     variance, mean, values = max(variance / size**2, _MIN_NOISE), mean / size, values / size
     noise = None if noise is None else noise / size**2
     kernel = ParameterKernel(owner, n_parameters).to(rows)
@@ -166,7 +153,7 @@ def lengthscale_prior(n_parameters: int) -> tuple[float, float]:
 
 
 def _most_probable(
-    rows: Tensor, values: Tensor, noise: Tensor | None, owner: Tensor, n_parameters: int, may_size: bool
+    rows: Tensor, values: Tensor, noise: Tensor | None, owner: Tensor, n_parameters: int
 ) -> tuple[Tensor, float, float, float]:
     """Return lengthscales (n_parameters), noise variance, mean and size at the highest posterior density found.
 
@@ -214,7 +201,7 @@ def _most_probable(
                 np.array(start),
                 jac=True,
                 method="L-BFGS-B",
-                bounds=[_LENGTHSCALES] * n_parameters + [_NOISES, (-3.0, 3.0), _SIZES if may_size else (0.0, 0.0)],
+                bounds=[_LENGTHSCALES] * n_parameters + [_NOISES, (-3.0, 3.0), _SIZES],
                 options={"maxiter": 100, "ftol": 1e-6},
             )
             for start in starts[: 2 if noise is None else 1]

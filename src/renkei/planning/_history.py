@@ -161,7 +161,6 @@ class History:
     _works: list[bool] = field(default_factory=list[bool])
     _values: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     _noise: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    _abandoned: list[list[float]] = field(default_factory=list[list[float]])
 
     def __post_init__(self) -> None:
         self._values = {name: [] for name in self.outputs}
@@ -172,12 +171,8 @@ class History:
         return len(self._rows)
 
     def add(self, observation: Observation) -> None:
-        """Take in one trial. One that was observed without a finite value of every output counts as infeasible."""
-        row = self.codec.row(observation.point)
-        if observation.outcome == "abandoned":
-            self._abandoned.append(row)
-            return
-        self._rows.append(row)
+        """Take in one trial that was not abandoned; one without a finite value of every output is infeasible."""
+        self._rows.append(self.codec.row(observation.point))
         observed = observation.outcome == "observed"
         for name in self.outputs:
             value, noise = observation.outputs.get(name, math.nan), observation.noise.get(name, math.nan)
@@ -193,10 +188,6 @@ class History:
     def rows(self) -> Rows:
         """Return trials with a result: n x n_columns."""
         return self.codec.stacked(self._rows)
-
-    def abandoned(self, most: int) -> Rows:
-        """Return the last abandoned trials, at most `most`: n x n_columns."""
-        return self.codec.stacked(self._abandoned[-most:])
 
     def works(self) -> NDArray[np.bool_]:
         """Return whether each trial gave every output: n."""

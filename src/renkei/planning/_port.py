@@ -1,9 +1,10 @@
 """The planner port: what a campaign asks of every planner."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any, Protocol, runtime_checkable
 
@@ -48,7 +49,7 @@ class Planner(Protocol):
     """
 
     def ask(self, n: int, pending: Sequence[Point] = ()) -> list[Point]:
-        """Return up to `n` new points; fewer, or none, when the space is exhausted.
+        """Return up to `n` new points; fewer, or none, when the space is exhausted. Abandoned ones may come again.
 
         Args:
             n: How many, at least 1.
@@ -107,7 +108,7 @@ def create(
         UsageError: No such planner, or an option that it does not know, or its extra is not installed; or it is given
             sources and cannot choose among any.
     """
-    found = {point.name: point for point in entry_points(group="renkei.planners")}
+    found = _registered(entry_points)
     if name not in found:
         raise UsageError(
             f"No planner is named '{name}'.{did_you_mean(name, found)}", f"Known planners: {', '.join(sorted(found))}."
@@ -131,6 +132,12 @@ def create(
         )
     given: dict[str, Any] = {"sources": sources} if sources else {}
     return factory(space, objectives, constraints=constraints, seed=seed, warm=warm, **given, **options)
+
+
+@lru_cache(maxsize=1)
+def _registered(look_up: Callable[..., Iterable[EntryPoint]]) -> Mapping[str, EntryPoint]:
+    """Return the registered planners by name; looking them up takes tens of milliseconds, and they do not change."""
+    return {point.name: point for point in look_up(group="renkei.planners")}
 
 
 def require(*packages: str, extra: str = _EXTRA) -> None:

@@ -7,10 +7,12 @@ import statistics
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from renkei.errors import UsageError, did_you_mean
 from renkei.model.space import SOURCE, Constraint, Objective, Observation, Point, Space
+from renkei.planning._abandoned import Abandoned
 from renkei.planning._codec import Codec, Key
 from renkei.planning._design import derived_seed
 from renkei.planning._history import History
@@ -42,8 +44,8 @@ _MAX_LISTED = 10_000
 _N_CANDIDATES = 1024
 """Points of a design from which candidates are made where constraints between parameters hold."""
 
-_MAX_ABANDONED = 32
-"""Of the abandoned points only the last are kept in mind by the acquisition."""
+_MAX_GIVEN_UP = 32
+"""Of the points that were abandoned for good only the last are kept in mind by the acquisition."""
 
 _OUTCOMES = ("observed", "infeasible", "abandoned")
 
@@ -65,9 +67,10 @@ class MultiSourcePlanner:
     that loses at most half.
 
     Pending points are believed to give what the model expects of them (the kriging believer; Ginsbourger, Le Riche and
-    Carraro 2010). `ask(n)` gives the points of n calls of `ask(1)`, each with the former ones pending. Every point says
-    under `SOURCE` where it is to be tried; the points of pending trials and of observations say so, too. Those of
-    `warm` that do not are taken as from the first source that counts.
+    Carraro 2010). Points of abandoned trials rest and may come again as with `BayesianPlanner`. `ask(n)` gives the
+    points of n calls of `ask(1)`, each with the former ones pending. Every point says under `SOURCE` where it is to be
+    tried; the points of pending trials and of observations say so, too. Those of `warm` that do not are taken as from
+    the first source that counts.
 
     Args:
         space: What to search. Every point of a pool is compared; so is every point of a discrete space of up to
@@ -111,7 +114,7 @@ class MultiSourcePlanner:
         outputs = list(dict.fromkeys([objectives[0].output] + [c.output for c in constraints]))
         self._histories = [History(self._rows, outputs) for _ in sources]
         self._taken: list[dict[Key, list[float]]] = [{} for _ in sources]
-        self._abandoned: list[tuple[list[float], int]] = []
+        self._abandoned = [Abandoned() for _ in sources]
         self._prices = [[source.price] for source in sources]
         self._seconds: list[list[float]] = [[source.seconds] if source.seconds > 0 else [] for source in sources]
         self._n_told = [0] * len(sources)
@@ -138,12 +141,13 @@ class MultiSourcePlanner:
         for (place, key), observation in zip(self._identities(observations), observations, strict=True):
             self._designs[place].tell([observation])
             row = self._rows.row(observation.point)
-            self._taken[place][key] = row
             self._n_told[place] += 1
             if observation.outcome == "abandoned":
-                self._abandoned.append((row, place))
                 self._n_silent[place] += 1
+                if not self._abandoned[place].add(key, row, sum(self._n_told)):
+                    self._taken[place][key] = row
                 continue
+            self._taken[place][key] = row
             self._n_silent[place] = 0
             self._histories[place].add(observation)
             if math.isfinite(observation.cost) and observation.cost > 0:
@@ -197,10 +201,11 @@ class MultiSourcePlanner:
     def _modelled(self, waiting: "_Waiting", seed: int) -> Point | None:
         """Return the trial with the largest gain by cost; None when no point is left."""
         surrogate = self._surrogate()
-        rows = [row for keys in waiting.keys for row in keys.values()]
-        places = [place for place, keys in enumerate(waiting.keys) for _ in keys]
-        abandoned = self._abandoned[-_MAX_ABANDONED:]
-        rows, places = rows + [row for row, _ in abandoned], places + [place for _, place in abandoned]
+        busy = [
+            [*keys.values(), *self._resting(place).values(), *self._abandoned[place].given_up(_MAX_GIVEN_UP)]
+            for place, keys in enumerate(waiting.keys)
+        ]
+        rows, places = list(chain(*busy)), [place for place, known in enumerate(busy) for _ in known]
         gains = surrogate.acquisitions(self._rows.stacked(rows), places)
         costs, may_inform = self._costs(), self._may_inform(waiting)
         found: list[tuple[float, int, Point]] = []
@@ -223,17 +228,18 @@ class MultiSourcePlanner:
 
         surrogate = self._surrogate()
         search = Search(acquisition, surrogate.n_rows + waiting.n, 1)
-        taken = {**self._taken[place], **waiting.keys[place]}
+        known, resting = {**self._taken[place], **waiting.keys[place]}, self._resting(place)
         if self._is_listed:
             points, keys, rows = self._listing()
-            left = [at for at, key in enumerate(keys) if key not in taken]
+            left = [at for at, key in enumerate(keys) if key not in known]
+            left = [at for at in left if keys[at] not in resting] or left
             if not left:
                 return None
             values = search.values(rows[left])
             at = int(values.argmax())
             return points[left[at]], float(values[at])
-        known = self._rows.stacked(list(taken.values()))
-        row = search.best_row(self._rows, surrogate.best_rows, known, seed, self._confined())
+        taken = self._rows.stacked([*known.values(), *resting.values()])
+        row = search.best_row(self._rows, surrogate.best_rows, taken, seed, self._confined())
         if row is None:
             return None
         return self._rows.points(row[None])[0], float(search.values(row[None])[0])
@@ -258,7 +264,12 @@ class MultiSourcePlanner:
         losses = [self._objective.loss(value) for value in history.values(self._objective.output)[works].tolist()]
         order = sorted(range(len(losses)), key=losses.__getitem__)[: (len(losses) + 1) // 2]
         rows = history.rows()[works][order]
-        taken = [row for p in self._counting_places for row in [*self._taken[p].values(), *waiting.keys[p].values()]]
+        taken = [
+            row
+            for p in self._counting_places
+            for known in (self._taken[p], waiting.keys[p], self._resting(p))
+            for row in known.values()
+        ]
         if not taken:
             return self._rows.points(rows[:1])[0]
         apart = abs(rows[:, None, :] - self._rows.stacked(taken)).sum(axis=2).min(axis=1)
@@ -287,6 +298,10 @@ class MultiSourcePlanner:
         return [sum(spent) - counted + cost <= counted for cost in costs]
 
     # ---- small things ----------------------------------------------------------------------------------------
+
+    def _resting(self, place: int) -> dict[Key, list[float]]:
+        """Return the points that were abandoned lately at a source."""
+        return self._abandoned[place].resting(sum(self._n_told))
 
     def _is_silent(self, place: int) -> bool:
         """Whether a source gave nothing the last few times: it may be closed, and must not be asked for ever."""

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from operator import itemgetter
 from statistics import NormalDist
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 N_DRAWS = 2000
 """How often a bootstrap resamples."""
@@ -103,6 +106,11 @@ def resampled_means(values: Sequence[float]) -> list[float]:
     return [sum(resample(values)) / len(values) for resample in _resamples(len(values))]
 
 
+def resampled(values: Sequence[T], statistic: Callable[[Sequence[T]], float]) -> list[float]:
+    """Return a statistic of `N_DRAWS` resamples of at least two `values`, the same resamples as `resampled_means`."""
+    return [statistic(resample(values)) for resample in _resamples(len(values))]
+
+
 def expanded_interval(draws: Sequence[float], n: int | None = None, level: float = 0.95) -> tuple[float, float]:
     """Return percentiles of `draws`, those of a bootstrap over `n` values moved outward for small `n`.
 
@@ -123,7 +131,7 @@ def expanded_interval(draws: Sequence[float], n: int | None = None, level: float
 
 
 @lru_cache(maxsize=16)
-def _resamples(n: int) -> list[Callable[[Sequence[float]], tuple[float, ...]]]:
+def _resamples(n: int) -> list[Callable[[Sequence[Any]], tuple[Any, ...]]]:
     chance = random.Random("renkei.bootstrap")  # noqa: S311 - a resampling, not a secret
     return [itemgetter(*chance.choices(range(n), k=n)) for _ in range(N_DRAWS)]
 

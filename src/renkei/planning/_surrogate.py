@@ -19,7 +19,7 @@ from torch import Tensor
 from renkei.model.space import Constraint, Objective
 from renkei.planning._feasibility import Feasibility, fit_feasibility
 from renkei.planning._goals import Goals
-from renkei.planning._gp import fit_sized
+from renkei.planning._gp import fit
 from renkei.planning._history import History, Scale
 from renkei.planning._improvement import Improvement, Process
 from renkei.planning._listing import Places
@@ -28,6 +28,9 @@ from renkei.planning._shortlist import shortlist
 
 MAX_ROWS = 1000
 """Models keep at most so many trials: the best half of so many, the rest evenly spread over the history."""
+
+_MIN_ROWS_ON_GPU = 300
+"""Below this the matrices are too small for a GPU to gain what launching its kernels costs; not measured on one."""
 
 NUMERICAL_FAULTS = (RuntimeError, ValueError, ArithmeticError, BotorchError)
 """What torch, botorch and linear_operator raise when numbers go wrong."""
@@ -51,6 +54,8 @@ class Surrogate:
         history: What was told.
         objectives: At least one.
         constraints: What outputs must satisfy.
+        device: Where the acquisition is computed: "cpu", "cuda", or "auto" for a GPU where there is one and the history
+            is long.
 
     Attributes:
         best_rows: The best trials, best first, n x n_columns.
@@ -61,7 +66,13 @@ class Surrogate:
         ValueError: No trial gave every output, or a fit did not converge.
     """
 
-    def __init__(self, history: History, objectives: Sequence[Objective], constraints: Sequence[Constraint]) -> None:
+    def __init__(
+        self,
+        history: History,
+        objectives: Sequence[Objective],
+        constraints: Sequence[Constraint],
+        device: str = "cpu",
+    ) -> None:
         rows, works = history.rows(), history.works()
         if not works.any():
             raise ValueError("no trial gave every output")
@@ -76,6 +87,7 @@ class Surrogate:
         kept = _kept(order, len(rows))
         self.best_rows = rows[order[:_MAX_BASELINE]]
         self.n_rows = len(kept)
+        self._device = chosen_device(device, self.n_rows)
 
         owner = torch.from_numpy(history.codec.owner)
         self.models: list[SingleTaskGP] = []
@@ -84,14 +96,14 @@ class Surrogate:
             noise = scale.noise(values[name][known], history.noise(name)[known])
             variance = None if np.isnan(noise).any() else torch.from_numpy(noise**2)
             targets = torch.from_numpy(scaled[known, place])
-            model, size = fit_sized(torch.from_numpy(rows[known]), targets, variance, owner)
+            model, size = fit(torch.from_numpy(rows[known]), targets, variance, owner)
             self.models.append(model)
             scales[name] = replace(scale, spread=scale.spread * size)
             scaled[:, place] /= size
         self._goals = Goals(objectives, constraints, scales)
         self._frame = self._goals.frame(scaled[works])
-        self._processes = [Process(model) for model in self.models]
-        self._baseline = self._pruned(torch.from_numpy(self.best_rows))
+        self._processes = [Process(model, self._device) for model in self.models]
+        self._baseline = self._pruned(torch.from_numpy(self.best_rows).to(self._device))
         self._feasibility: Feasibility | None = None
         if not works[kept].all():
             self._feasibility = fit_feasibility(torch.from_numpy(rows[kept]), torch.from_numpy(works[kept]), owner)
@@ -103,8 +115,9 @@ class Surrogate:
             pending: Points on their way, n_pending x n_columns.
             seed: Of the quasi-random samples.
         """
-        anchors = torch.cat([self._baseline, torch.from_numpy(pending)])
-        return Improvement(self._processes, self._goals, self._frame, anchors, self._feasibility, seed)
+        anchors = torch.cat([self._baseline, torch.from_numpy(pending).to(self._device)])
+        works = None if self._feasibility is None else self._feasibility.to(self._device)
+        return Improvement(self._processes, self._goals, self._frame, anchors, works, seed)
 
     def shortlist(self, rows: Rows, seed: int) -> Places:
         """Return the places of the rows, of many, among which the acquisition is largest: n x n_columns to n_short."""
@@ -124,6 +137,13 @@ class Surrogate:
         counts[0] += 1
         order = torch.argsort(counts, descending=True, stable=True)[:_MAX_ANCHORS]
         return rows[order[counts[order] > 0].sort().values]
+
+
+def chosen_device(wanted: str, n_rows: int) -> str:
+    """Return "cuda" where it is wanted or, for "auto", where torch has a GPU and models keep many rows; else "cpu"."""
+    if wanted == "auto":
+        return "cuda" if n_rows >= _MIN_ROWS_ON_GPU and torch.cuda.is_available() else "cpu"
+    return wanted
 
 
 def _kept(order: np.ndarray, n: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from renkei.errors import UsageError
 from renkei.model.space import Constraint, Objective, Observation, Point, Space
+from renkei.planning._abandoned import Abandoned
 from renkei.planning._codec import Codec, Key
 from renkei.planning._design import derived_seed
 from renkei.planning._history import History
@@ -41,8 +42,8 @@ _MAX_COMPARED = 2048
 _N_COMING = 16
 """Points of the design that are looked at for one that is not known; in all but the narrowest spaces the first is."""
 
-_MAX_ABANDONED = 32
-"""Of the abandoned points only the last are kept in mind by the acquisition."""
+_MAX_GIVEN_UP = 32
+"""Of the points that were abandoned for good only the last are kept in mind by the acquisition."""
 
 _OUTCOMES = ("observed", "infeasible", "abandoned")
 
@@ -60,10 +61,12 @@ class BayesianPlanner:
 
     A trial that was infeasible gets no value; a further process learns from all trials where points work, and its
     probability is a factor of the acquisition. A trial that was observed with an output missing or not finite counts as
-    infeasible. An abandoned one is treated as if it were still on its way.
+    infeasible. An abandoned one told nothing of its point, which may be the best there is: for a few trials it is
+    treated as if it were still on its way, then the point may come again, up to five times in all, with longer and
+    longer rests.
 
-    A point that is told or pending is not proposed again. `ask(n)` gives the points of n calls of `ask(1)`, each with
-    the former ones pending. Where a fit fails numerically a Sobol point is proposed and a warning logged.
+    Any other point that is told or pending is not proposed again. `ask(n)` gives the points of n calls of `ask(1)`,
+    each with the former ones pending. Where a fit fails numerically a Sobol point is proposed and a warning logged.
 
     Args:
         space: What to search. Every point of a pool is compared, and of a discrete space of up to 10,000 points; where
@@ -75,9 +78,13 @@ class BayesianPlanner:
             every output saves a point of the initial design. They do not count as trials and may be proposed again.
         initial: Points of the initial design; by default two more than there are parameters, at least 5, at most 16,
             and in a pool as many as there are parameters, at least 5, at most 8.
+        device: Where the acquisition is computed: "cpu", "cuda", or "auto" for the first NVIDIA or AMD GPU that torch
+            sees, once the models keep 300 trials. Models are fitted on the CPU. Another device rounds otherwise, so the
+            same history gives the same points on the same device only.
 
     Raises:
-        UsageError: The space cannot be searched, an objective or option is wrong, or BoTorch is not installed.
+        UsageError: The space cannot be searched, an objective or option is wrong, BoTorch is not installed, or there is
+            no such device.
     """
 
     def __init__(
@@ -89,9 +96,12 @@ class BayesianPlanner:
         seed: int = 0,
         warm: Sequence[Observation] = (),
         initial: int | None = None,
+        device: str = "auto",
     ) -> None:
         require("botorch", "torch", "scipy")
         _check(objectives, constraints, initial)
+        _check_device(device)
+        self._device = device
         self._space = space
         self._objectives = tuple(objectives)
         self._constraints = tuple(constraints)
@@ -103,6 +113,7 @@ class BayesianPlanner:
         self._history = History(self._rows, list(outputs))
         self._n_told = 0
         self._taken: dict[Key, list[float]] = {}
+        self._abandoned = Abandoned()
         self._listed: Listed | None = None
         self._fitted: Surrogate | None = None
         self._short: Places | None = None
@@ -122,12 +133,16 @@ class BayesianPlanner:
             UsageError: A point lacks a parameter or has an unknown choice, or an outcome is not known.
         """
         for key, observation in zip(self._keys(observations), observations, strict=True):
-            self._history.add(observation)
-            self._taken[key] = self._rows.row(observation.point)
+            self._n_told += 1
+            row = self._rows.row(observation.point)
+            if observation.outcome != "abandoned":
+                self._history.add(observation)
+            elif self._abandoned.add(key, row, self._n_told):
+                continue
+            self._taken[key] = row
             if self._listed is not None:
                 self._listed.strike([key])
         self._design.tell(observations)
-        self._n_told += len(observations)
         self._fitted = self._short = None
 
     def ask(self, n: int, pending: Sequence[Point] = ()) -> list[Point]:
@@ -166,7 +181,7 @@ class BayesianPlanner:
             coming = self._design.ask(_N_COMING, pending)
             return next((point for point in coming if self._codec.key(point) not in keys), None)
         listed, waiting = self._listing(), self._waiting(pending)
-        left = listed.left(waiting)
+        left = self._left(pending)
         if len(left) == 0:
             return None
         known = np.concatenate([self._history.rows(), self._rows.stacked([*self._taken.values(), *waiting.values()])])
@@ -174,25 +189,31 @@ class BayesianPlanner:
         return dict(listed.points[listed.farthest(left, known, seed)])
 
     def _waiting(self, pending: list[Point]) -> dict[Key, list[float]]:
-        return {self._codec.key(point): self._rows.row(point) for point in pending}
+        """Return the points on their way and, treated as such, those abandoned lately."""
+        resting = self._abandoned.resting(self._n_told)
+        return {**resting, **{self._codec.key(point): self._rows.row(point) for point in pending}}
+
+    def _left(self, pending: list[Point]) -> Places:
+        """Return the places of listed points that may come; those abandoned lately where there are no others."""
+        left = self._listing().left(self._waiting(pending))
+        return left if len(left) else self._listing().left(self._codec.key(point) for point in pending)
 
     def _modelled(self, pending: list[Point], seed: int) -> Point | None:
         """Return the point where the acquisition is largest; the design's if the models fail."""
         _import_models()
         from renkei.planning._surrogate import NUMERICAL_FAULTS, alone
 
-        waiting = self._waiting(pending)
         try:
             with alone(seed):
-                point = self._best_listed(waiting, seed) if self._is_listed else self._best_anywhere(waiting, seed)
+                point = self._best_listed(pending, seed) if self._is_listed else self._best_anywhere(pending, seed)
         except NUMERICAL_FAULTS as error:
             _log.warning("No model at trial %d, a Sobol point instead: %s", self._n_told + len(pending), error)
             point = None
         return point if point is not None else self._designed(pending)
 
-    def _best_listed(self, waiting: dict[Key, list[float]], seed: int) -> Point | None:
-        listed = self._listing()
-        left = listed.left(waiting)
+    def _best_listed(self, pending: list[Point], seed: int) -> Point | None:
+        listed, waiting = self._listing(), self._waiting(pending)
+        left = self._left(pending)
         if len(left) < 2:
             return dict(listed.points[int(left[0])]) if len(left) else None
         if len(left) > _MAX_COMPARED and len(short := self._shortlist(listed, waiting)) > 0:
@@ -207,7 +228,8 @@ class BayesianPlanner:
             self._short = left[self._surrogate().shortlist(listed.rows[left], derived_seed(self._seed, "short"))]
         return np.setdiff1d(self._short, listed.places(waiting))
 
-    def _best_anywhere(self, waiting: dict[Key, list[float]], seed: int) -> Point | None:
+    def _best_anywhere(self, pending: list[Point], seed: int) -> Point | None:
+        waiting = self._waiting(pending)
         taken = self._rows.stacked([*self._taken.values(), *waiting.values()])
         best_rows = self._surrogate().best_rows
         search, confined = self._search(waiting, seed), self._confined()
@@ -222,7 +244,7 @@ class BayesianPlanner:
         from renkei.planning._search import Search
 
         surrogate = self._surrogate()
-        busy = [*self._history.abandoned(_MAX_ABANDONED).tolist(), *waiting.values()]
+        busy = [*self._abandoned.given_up(_MAX_GIVEN_UP), *waiting.values()]
         acquisition = surrogate.acquisition(self._rows.stacked(busy), derived_seed(seed, "samples"))
         return Search(acquisition, surrogate.n_rows * (len(busy) + 16), len(self._objectives))
 
@@ -239,7 +261,7 @@ class BayesianPlanner:
         from renkei.planning._surrogate import Surrogate
 
         if self._fitted is None:
-            self._fitted = Surrogate(self._history, self._objectives, self._constraints)
+            self._fitted = Surrogate(self._history, self._objectives, self._constraints, self._device)
         return self._fitted
 
     @property
@@ -269,6 +291,7 @@ def bayesian(
     warm: Sequence[Observation] = (),
     initial: int | None = None,
     time: float = 1.0,
+    device: str = "auto",
 ) -> Planner:
     """Bayesian optimisation with BoTorch: proposes points where a model of what was observed expects most.
 
@@ -291,12 +314,18 @@ def bayesian(
             and in a pool as many as there are parameters, at least 5, at most 8. Where some sources do not count: at
             each of those, by default twice as many as there are parameters and two more, at least 6, at most 24.
         time: Where some sources do not count: what waiting is worth, against price.
+        device: Where the acquisition is computed: "cpu", "cuda", or "auto" for a GPU that torch sees, once the history
+            is long. The same history gives the same points on the same device. Where some sources do not count it is
+            always computed on the CPU.
 
     Raises:
         UsageError: The space cannot be searched, an objective, a source or an option is wrong, or BoTorch is not
             installed.
     """
     if sources:
+        if device == "cuda":
+            raise UsageError("Option device: found 'cuda', but models of several sources are on the CPU alone.")
+        _check_device(device)
         from renkei.planning._sources import MultiSourcePlanner
 
         return MultiSourcePlanner(
@@ -304,7 +333,9 @@ def bayesian(
         )
     if time != 1.0:
         raise UsageError(f"Option time: found {time!r}, but every source counts, so there is none to choose.")
-    return BayesianPlanner(space, objectives, constraints=constraints, seed=seed, warm=warm, initial=initial)
+    return BayesianPlanner(
+        space, objectives, constraints=constraints, seed=seed, warm=warm, initial=initial, device=device
+    )
 
 
 def _import_models() -> None:
@@ -313,6 +344,13 @@ def _import_models() -> None:
         warnings.simplefilter("ignore")
         import_module("renkei.planning._search")
         import_module("renkei.planning._surrogate")
+
+
+def _check_device(device: str) -> None:
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"Option device: found {device!r}, expected 'auto', 'cpu' or 'cuda'.")
+    if device == "cuda" and not import_module("torch").cuda.is_available():
+        raise UsageError("Option device: found 'cuda', but torch sees no GPU.", "Take 'auto' or 'cpu'.")
 
 
 def _usual_initial(space: Space) -> int:

@@ -13,6 +13,11 @@ class RandomPlanner:
     From a pool, or where every parameter is whole or a choice, it draws without repetition and leaves out points that
     are told or pending.
 
+    Constraints between parameters strike points from those drawn. Where they hold at fewer than one of 64 random
+    points, as equations do, the points come from an ensemble of walkers within them instead (Goodman and Weare 2010;
+    numpy and scipy must be installed then), or are a seeded permutation of all points that hold where these can be
+    listed.
+
     Args:
         space: What to search.
         objectives: Not looked at.
@@ -21,7 +26,7 @@ class RandomPlanner:
         warm: Not looked at.
 
     Raises:
-        UsageError: The space cannot be searched.
+        UsageError: The space cannot be searched, or its constraints need a package that is not installed.
     """
 
     def __init__(

@@ -14,6 +14,10 @@ class SobolPlanner:
     Where every parameter is whole or a choice, the points are those that the sequence visits, each once. A pool has no
     coordinates to fill: there it is a seeded permutation.
 
+    Constraints between parameters strike points from the sequence. Where they hold at fewer than one of 64 random
+    points, as equations do, the points are random ones within them instead, from an ensemble of walkers (Goodman and
+    Weare 2010), or a seeded permutation of all points that hold where these can be listed.
+
     Args:
         space: What to search.
         objectives: Not looked at.

@@ -203,9 +203,11 @@ def trial_table(view: CampaignView) -> TrialTable:
     rows = list(view.trials)
     if len(rows) > TRIALS_MAX:
         rows = sorted(sorted(rows, key=view.rank)[:TRIALS_MAX], key=lambda row: row.n)
+    has_sources = any(row.source for row in view.trials)
     head = [
         "trial",
         "fate",
+        *(["source"] if has_sources else []),
         *(_headed(p.name, p.unit) for p in parameters),
         *(_headed(name, units.get(name, "1")) for name in outputs),
         "site",
@@ -213,14 +215,16 @@ def trial_table(view: CampaignView) -> TrialTable:
         "why",
     ]
     names = [p.name for p in parameters]
-    return TrialTable(head, [_trial(view, row, names, outputs) for row in rows], len(view.trials) - len(rows))
+    lines = [_trial(view, row, names, outputs, has_sources) for row in rows]
+    return TrialTable(head, lines, len(view.trials) - len(rows))
 
 
-def _trial(view: CampaignView, row: TrialRow, names: list[str], outputs: list[str]) -> list[str]:
+def _trial(view: CampaignView, row: TrialRow, names: list[str], outputs: list[str], has_sources: bool) -> list[str]:
     last = row.run or (row.runs[-1] if row.runs else "")
     return [
         f"{row.n + 1:,}",
         row.state,
+        *([row.source] if has_sources else []),
         *(words.number(row.parameters[name]) if name in row.parameters else "" for name in names),
         *(words.number(row.outputs[name]) if name in row.outputs else "" for name in outputs),
         view.runs[last].row.site if last in view.runs else "",

@@ -6,10 +6,9 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
-import msgspec
 
 from renkei.clock import Clock
 from renkei.errors import ExecutorError
@@ -35,6 +34,9 @@ class Machine:
         loses: Share of jobs of which no trace is left.
         refuses: Share of submissions that go wrong.
         maintenance: Pairs of begin and end in seconds, in which no job begins; those that run are ended at the begin.
+        lengths: Of procedures whose jobs have a length of their own: its median and spread.
+        limit: How many jobs it holds; None for twice its slots.
+        poll_s: How often a site asks it what became of jobs; 0 where it tells at once.
     """
 
     slots: int = 4
@@ -47,6 +49,9 @@ class Machine:
     loses: float = 0.0
     refuses: float = 0.0
     maintenance: tuple[tuple[float, float], ...] = ()
+    lengths: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
+    limit: int | None = None
+    poll_s: float = 0.0
 
 
 class Engine:
@@ -94,9 +99,11 @@ class Engine:
 
     def cancel(self, run: str) -> None:
         """End a job early."""
+        self.catch_up()
         if run in self.jobs:
-            self._end(run, "cancelled", message="cancelled")
-            self._start()
+            now = anyio.current_time()
+            self._end(now, run, "cancelled", message="cancelled")
+            self._start(now)
 
     def kill_all(self) -> None:
         """End every job without a trace: what happens to a pool's processes when the machine goes down."""
@@ -117,61 +124,78 @@ class Engine:
                 with anyio.move_on_at(self._events[0][0]):
                     await self._wake.wait()
             self._wake = anyio.Event()
-            now = anyio.current_time()
-            while self._events and self._events[0][0] <= now:
-                _, _, what, run = heapq.heappop(self._events)
-                self._happen(what, run)
-            self._start()
+            self.catch_up()
 
-    def _happen(self, what: str, run: str) -> None:
+    @property
+    def next_at(self) -> float:
+        """When something happens next; infinite when nothing will."""
+        return self._events[0][0] if self._events else math.inf
+
+    def catch_up(self) -> None:
+        """Have everything happen whose time has come, each at its own time."""
+        now = anyio.current_time()
+        while self._events and (at := self._events[0][0]) <= now:
+            while self._events and self._events[0][0] == at:
+                _, _, what, run = heapq.heappop(self._events)
+                self._happen(at, what, run)
+            self._start(at)
+
+    def _happen(self, at: float, what: str, run: str) -> None:
         match what:
             case "ready" if run in self.jobs:
                 self._ready.append(run)
             case "done" if run in self._running:
-                self._finish(run)
+                self._finish(at, run)
             case "close":
                 self._is_open = False
                 for each in [*self._running]:
-                    self._end(each, "failed", fault="facility", retryable=True, message="ended for maintenance")
+                    self._end(at, each, "failed", fault="facility", retryable=True, message="ended for maintenance")
             case "open":
                 self._is_open = True
             case _:
                 pass
 
-    def _start(self) -> None:
+    def _start(self, at: float) -> None:
         while self._is_open and self._ready and len(self._running) < self.machine.slots:
             run = self._ready.popleft()
             if run not in self.jobs:
                 continue
             self.executions[run] = self.executions.get(run, 0) + 1
-            now = self._running[run] = anyio.current_time()
+            self._running[run] = at
             job, m = self.jobs[run], self.machine
-            length = m.run_s * math.exp(self._chance.gauss(0.0, m.run_spread))
-            self._at(now + min(length, job.time_limit_s), "done", run)
+            median_s, spread = m.lengths.get(job.procedure, (m.run_s, m.run_spread))
+            self._at(at + min(median_s * math.exp(self._chance.gauss(0.0, spread)), job.time_limit_s), "done", run)
 
-    def _finish(self, run: str) -> None:
+    def _finish(self, at: float, run: str) -> None:
         job, chance = self.jobs[run], self._chance
         if chance.random() < self.machine.loses:
             self._forget(run)
             return
-        if anyio.current_time() - self._running[run] >= job.time_limit_s:
-            self._end(run, job.exceeded, fault="requester", message="it took too long")
+        if at - self._running[run] >= job.time_limit_s:
+            self._end(at, run, job.exceeded, fault="requester", message=TOO_LONG)
         elif chance.random() < self.machine.fails:
-            self._end(run, "failed", fault="facility", retryable=True, message="a node failed")
+            self._end(at, run, "failed", fault="facility", retryable=True, message="a node failed")
         elif (outputs := self._model(job.parameters, random.Random(run))) is None:  # noqa: S311
-            self._end(run, "infeasible", message="it does not work there")
+            self._end(at, run, "infeasible", message="it does not work there")
         else:
-            self._end(run, "succeeded", outputs=outputs)
+            self._end(at, run, "succeeded", outputs=outputs)
 
-    def _end(self, run: str, outcome: str, **more: object) -> None:
-        now = anyio.current_time()
-        began = self._running.get(run, now)
-        waited, seconds = began - self._taken_at[run], now - began
+    def _end(
+        self,
+        at: float,
+        run: str,
+        outcome: str,
+        *,
+        outputs: dict[str, float] | None = None,
+        fault: str = "",
+        retryable: bool = False,
+        message: str = "",
+    ) -> None:
+        began = self._running.get(run, at)
+        waited, seconds = began - self._taken_at[run], at - began
         self._forget(run)
         self.seconds[run] = seconds
-        self.ends[run] = msgspec.convert(
-            {"run": run, "outcome": outcome, "seconds": seconds, "queued_s": waited, **more}, JobEnd
-        )
+        self.ends[run] = JobEnd(run, outcome, seconds, outputs or {}, {}, fault, retryable, message, None, waited)
         self.on_end()
 
     def _forget(self, run: str) -> None:
@@ -184,6 +208,8 @@ class Engine:
         self._wake.set()
 
 
+TOO_LONG = "it took too long"
+"""What is said of a job that reached its time limit."""
 LOST_AFTER_S = 30.0
 """How often an executor looks for jobs that vanished."""
 
@@ -211,7 +237,8 @@ class SimExecutor:
     def room(self, procedure: str) -> int:
         """See `Executor.room`."""
         del procedure
-        return max(0, 2 * self.slots - len(self._mine))
+        limit = self._engine.machine.limit
+        return max(0, (2 * self.slots if limit is None else limit) - len(self._mine))
 
     async def submit(self, jobs: Sequence[Job]) -> None:
         """See `Executor.submit`."""
@@ -220,6 +247,8 @@ class SimExecutor:
         await self._clock.blocking(lambda: self._hand_over(jobs))
 
     def _hand_over(self, jobs: Sequence[Job]) -> None:
+        if self._engine.machine.poll_s or not self._mine:
+            self._wake.set()
         for job in jobs:
             self._engine.take(job)
             self._mine[job.run] = job
@@ -231,6 +260,7 @@ class SimExecutor:
     async def settle(self, jobs: Sequence[Job]) -> Sequence[JobEnd]:
         """See `Executor.settle`."""
         found: list[JobEnd] = []
+        self._engine.catch_up()
         for job in jobs:
             if job.run in self._engine.ends:
                 found.append(self._engine.ends[job.run])
@@ -242,19 +272,38 @@ class SimExecutor:
 
     async def serve(self, report: Report) -> None:
         """See `Executor.serve`."""
-        self._engine.on_end = lambda: self._wake.set()
+        poll_s = self._engine.machine.poll_s
+        if not poll_s:
+            self._engine.on_end = lambda: self._wake.set()
         self._wake.set()
         while True:
-            with anyio.move_on_after(LOST_AFTER_S):
-                await self._wake.wait()
-            self._wake = anyio.Event()
+            await (self._next_poll(poll_s) if poll_s else self._next_end())
             await self._clock.sleep(0.0)
             ends = [self._engine.ends[run] for run in self._mine if run in self._engine.ends]
             ends += [_lost(run) for run in self._mine if run not in self._engine.jobs and run not in self._engine.ends]
             if ends:
                 await report(ends)
-                for end in ends:
+                for end in ends:  # all of them are on disk now
                     del self._mine[end.run]
+                    self._engine.ends.pop(end.run, None)
+
+    async def _next_end(self) -> None:
+        with anyio.move_on_after(LOST_AFTER_S if self._mine else math.inf):
+            await self._wake.wait()
+        self._wake = anyio.Event()
+
+    async def _next_poll(self, poll_s: float) -> None:
+        """Return at the first multiple of `poll_s` at which something happened; those between would tell nothing."""
+        due = -1.0
+        while due < 0.0 or anyio.current_time() < due:
+            due = next_at = self._engine.next_at
+            if next_at < math.inf:
+                due = math.ceil(next_at / poll_s) * poll_s
+                due += poll_s if due < next_at else 0.0  # rounded down
+            with anyio.move_on_at(due):
+                await self._wake.wait()  # new jobs
+            self._wake = anyio.Event()
+        self._engine.catch_up()
 
     def look(self, run: str) -> JobState | None:
         """See `Executor.look`."""

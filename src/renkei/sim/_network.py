@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import anyio
 
 from renkei.clock import Clock
-from renkei.errors import RenkeiError, Unreachable
+from renkei.errors import AgreementError, Denied, RenkeiError, Unreachable
 from renkei.federation import Description, Reports
 from renkei.model.records import read_record
 from renkei.trust.envelope import Envelope
@@ -22,8 +22,15 @@ T = TypeVar("T")
 
 TIMEOUT_S = 30.0
 """How long an answer is waited for, as over HTTP."""
+HEARTBEAT_S = 60.0
+"""How long a stream may be silent until somebody finds that the line is cut."""
+SILENCE_S = 300.0
+"""How long until a site finds that it may tell nothing any more; the same on a line that is never cut."""
+STALL_S = 60.0
+"""How much longer a message takes at most that is held up."""
 RETRY_S = 1.0
-"""How long until a stream that broke is opened again."""
+"""How long until a stream that broke is opened again; doubles each time that nothing came, as over HTTP."""
+RETRY_MAX_S = 60.0
 
 
 @dataclass
@@ -37,6 +44,8 @@ class Line:
         loses: Share of messages, each way, that do not come through.
         repeats: Share of requests that come twice.
         cuts: Pairs of begin and end in seconds, in which nothing comes through.
+        stalls: Share of messages that take up to `STALL_S` more: others overtake them, or their answers come too late.
+        n_stalled: How many did so far.
     """
 
     chance: random.Random
@@ -45,12 +54,18 @@ class Line:
     loses: float = 0.0
     repeats: float = 0.0
     cuts: tuple[tuple[float, float], ...] = ()
+    stalls: float = 0.0
+    n_stalled: int = 0
 
     def delay(self) -> float | None:
         """Return how long a message takes that leaves now; None when it is lost."""
         if self.is_cut or self.chance.random() < self.loses:
             return None
-        return self.delay_s * self.chance.lognormvariate(0.0, self.spread) if self.delay_s else 0.0
+        delay = self.delay_s * self.chance.lognormvariate(0.0, self.spread) if self.delay_s else 0.0
+        if self.stalls and self.chance.random() < self.stalls:
+            delay += self.chance.uniform(0.0, STALL_S)
+            self.n_stalled += 1
+        return delay
 
     @property
     def is_cut(self) -> bool:
@@ -68,11 +83,11 @@ class Reply(Generic[T]):
         self._error: RenkeiError | None = None
 
     async def work(self, call: Callable[[], Awaitable[T]]) -> None:
-        """Make the call; the first of several counts."""
+        """Make the call; the first of several counts. What is no refusal is as good as no answer, as over HTTP."""
         try:
             answer, error = await call(), None
         except RenkeiError as caught:
-            answer, error = None, caught
+            answer, error = None, caught if isinstance(caught, AgreementError) else Unreachable(caught.message)
         if not self.there.is_set():
             self._answer, self._error = answer, error
             self.there.set()
@@ -104,15 +119,18 @@ class SimSite:
         host: The process of the site, whether it is up or not.
         line: The way to it.
         clock: Of the process that asks.
+        institution: In whose name it asks.
     """
 
-    def __init__(self, host: "SiteProcess", line: Line, clock: Clock) -> None:
+    def __init__(self, host: "SiteProcess", line: Line, clock: Clock, institution: str) -> None:
         self.name = host.name
-        self._host, self._line, self._clock = host, line, clock
+        self._host, self._line, self._clock, self._institution = host, line, clock, institution
 
     async def describe(self, team: str) -> Description:
         """See `SiteHandle.describe`."""
-        return await self._ask(lambda site: site.describe(team))
+        if not team:
+            return await self._ask(lambda site: site.describe(team))
+        return await self._ask(lambda site: self._let_in(site).describe(team))
 
     async def submit(self, envelope: Envelope) -> Reports:
         """See `SiteHandle.submit`."""
@@ -120,7 +138,7 @@ class SimSite:
 
     async def find(self, runs: Sequence[str]) -> list[bytes | None]:
         """See `SiteHandle.find`."""
-        return await self._ask(lambda site: site.find(runs))
+        return await self._ask(lambda site: self._let_in(site).find(runs))
 
     async def cancel(self, envelope: Envelope) -> None:
         """See `SiteHandle.cancel`."""
@@ -128,7 +146,7 @@ class SimSite:
 
     async def checkpoint(self) -> str:
         """See `SiteHandle.checkpoint`."""
-        return await self._ask(lambda site: site.checkpoint())
+        return await self._ask(lambda site: self._let_in(site).checkpoint())
 
     async def inclusion(self, seq: int, size: int) -> list[bytes]:
         """See `SiteHandle.inclusion`."""
@@ -148,25 +166,36 @@ class SimSite:
         finally:
             await stream.aclose()
 
+    def _let_in(self, site: "Site") -> "Site":
+        """Refuse an institution that is none to the site, or one no more, as a pass over HTTP is refused."""
+        if self._institution not in site.agreement.institutions:
+            raise Denied(f"'{self._institution}' is not an institution of the agreement.")
+        site.revocations.require_standing(self._institution, site.agreement)
+        return site
+
     async def _reports(self, team: str, campaign: str, cursor: int) -> AsyncGenerator[Reports]:
+        wait_s = RETRY_S
         while True:
             site = self._host.site
             if site is not None and (delay := self._line.delay()) is not None:
                 await self._clock.sleep(delay)
+                self._let_in(site)
                 async with site.follow(team, campaign) as feed:
                     new: Reports = site.history(team, campaign, cursor) if self._host.site is site else ()
                     while self._host.site is site and not self._line.is_cut:
+                        self._let_in(site)
                         fresh = [raw for raw in new if read_record(raw).seq >= cursor]
                         if fresh:
                             if (delay := self._line.delay()) is None:
                                 break
                             await self._clock.sleep(delay)
-                            cursor = read_record(fresh[-1]).seq + 1
+                            cursor, wait_s = read_record(fresh[-1]).seq + 1, RETRY_S
                             yield fresh
                         new = ()
-                        with anyio.move_on_after(TIMEOUT_S):
+                        with anyio.move_on_after(HEARTBEAT_S if self._line.cuts else SILENCE_S):
                             new = await self._host.next_of(feed)
-            await self._clock.sleep(RETRY_S)
+            await self._clock.sleep(wait_s)
+            wait_s = min(2 * wait_s, RETRY_MAX_S)
 
     async def _ask(self, call: "Callable[[Site], Awaitable[T]]") -> T:
         for _ in range(2):

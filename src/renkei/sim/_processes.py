@@ -8,18 +8,23 @@ from typing import Any, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
-from renkei.campaign import Campaign, Runner, routes_over
+from renkei.campaign import Campaign, Runner, descriptions_to_resume, routes_over
 from renkei.clock import Clock
-from renkei.errors import Unreachable
+from renkei.errors import LedgerError, Unreachable
 from renkei.federation import Broker, Reports, SiteHandle
 from renkei.model.campaign import Campaign as CampaignFile
 from renkei.sim._clock import Crashed, SimClock
+from renkei.sim._disk import Disk
 from renkei.sim._engine import Engine, SimExecutor
 from renkei.sim._network import Reply
+from renkei.sim._wire import Asgi, app_of
 from renkei.site import Site
 from renkei.trust.keys import Key
 
 T = TypeVar("T")
+
+LOOK_S = 60.0
+"""How long it takes on average until a process is started again that stopped because its disk was full."""
 
 
 class Fate:
@@ -30,24 +35,39 @@ class Fate:
         lives: How many steps (sleeps, commits, submissions) each of its lives has; the one after them has no end.
         down_s: How long it stays down on average.
         skew_s: How far its wall clock is ahead.
+        drift: How many seconds that clock gains each second.
     """
 
     def __init__(
-        self, chance: random.Random, lives: Sequence[int] = (), down_s: float = 20.0, skew_s: float = 0.0
+        self,
+        chance: random.Random,
+        lives: Sequence[int] = (),
+        down_s: float = 20.0,
+        skew_s: float = 0.0,
+        drift: float = 0.0,
     ) -> None:
-        self.chance, self.down_s, self.skew_s = chance, down_s, skew_s
+        self.chance, self.down_s, self.skew_s, self.drift = chance, down_s, skew_s, drift
         self._lives = list(lives)
+        self._clock: SimClock | None = None
+        self._down_until = 0.0
 
     def clock(self) -> SimClock:
         """Return the clock of a new life."""
-        clock = SimClock(self.chance, self.skew_s)
+        clock = self._clock = SimClock(self.chance, self.skew_s, self.drift)
         if self._lives:
             clock.n_left = self._lives.pop(0)
         return clock
 
-    async def stay_down(self) -> None:
-        """Wait until the process is started again."""
-        await anyio.sleep(self.chance.expovariate(1.0 / self.down_s))
+    def kill(self, down_s: float) -> None:
+        """Kill the process now and keep it down for so long."""
+        self._down_until = anyio.current_time() + down_s
+        if self._clock is not None:
+            self._clock.die()
+
+    async def stay_down(self, *, is_full: bool) -> None:
+        """Wait until the process is started again; somebody looks first where the disk was full."""
+        await anyio.sleep(self.chance.expovariate(1.0 / (max(self.down_s, LOOK_S) if is_full else self.down_s)))
+        await anyio.sleep(max(0.0, self._down_until - anyio.current_time()))
 
 
 class SiteProcess:
@@ -60,6 +80,7 @@ class SiteProcess:
         fate: When it dies.
         world: Where messages are on their way.
         on_open: Told of each site that opened.
+        disk: Where its ledger lies.
     """
 
     def __init__(
@@ -70,12 +91,16 @@ class SiteProcess:
         fate: Fate,
         world: TaskGroup,
         on_open: Callable[[Site], None],
+        disk: Disk,
     ) -> None:
-        self.name, self.engine, self.fate = name, engine, fate
+        self.name, self.engine, self.fate, self.disk = name, engine, fate, disk
         self._make, self._world, self._on_open = make, world, on_open
         self.site: Site | None = None
         """The site while it is up."""
-        self.n_crashes = 0
+        self.clock: SimClock
+        """The clock of the present life, or of the last one."""
+        self._app: Asgi | None = None
+        self.n_crashes = self.n_full = 0
         self._handlers: TaskGroup | None = None
         self._replies: set[Reply[Any]] = set()
         self._streams: set[anyio.CancelScope] = set()
@@ -83,34 +108,44 @@ class SiteProcess:
     async def run(self) -> None:
         """Live, die and come back, for ever."""
         while True:
-            clock = self.fate.clock()
+            clock, is_full = self.fate.clock(), False
+            self.clock = clock
             with anyio.CancelScope() as scope:
                 clock.on_death = scope.cancel
                 try:
-                    async with (
-                        self._make(clock, SimExecutor(self.engine, clock)).opened() as site,
-                        anyio.create_task_group() as handlers,
-                    ):
+                    made = self._make(clock, SimExecutor(self.engine, clock))
+                    self.disk.hold(made.ledger)
+                    async with made.opened() as site, anyio.create_task_group() as handlers:
                         self.site, self._handlers = site, handlers
                         self._on_open(site)
                         await anyio.sleep_forever()
                 except* Crashed:
                     pass
+                except* LedgerError:
+                    is_full = True
                 finally:
                     clock.is_dead = True
                     self._go()
             self.n_crashes += 1
+            self.n_full += is_full
             if not self.engine.machine.survives:
                 self.engine.kill_all()
-            await self.fate.stay_down()
+            await self.fate.stay_down(is_full=is_full)
 
     def _go(self) -> None:
-        self.site = self._handlers = None
+        self.site = self._handlers = self._app = None
+        self.disk.let_go()
         for reply in self._replies:
             reply.fail(Unreachable(f"Site '{self.name}' closed the connection."))
         self._replies.clear()
         for stream in self._streams:
             stream.cancel()
+
+    def asgi(self) -> Asgi:
+        """Return what serves the site over HTTP; only while it is up."""
+        assert self.site is not None
+        self._app = self._app or app_of(self.site, self.clock)
+        return self._app
 
     async def next_of(self, feed: AsyncIterator[Reports]) -> Reports:
         """Return the next reports of a stream; none when the site dies before there are any."""
@@ -151,6 +186,7 @@ class CampaignProcess:
         agreement: Digest of the agreement.
         fate: When it dies.
         reach: Makes the handles to its sites for a clock.
+        disk: Where its ledger lies.
     """
 
     def __init__(
@@ -161,33 +197,53 @@ class CampaignProcess:
         agreement: str,
         fate: Fate,
         reach: Callable[[Clock], Mapping[str, SiteHandle]],
+        disk: Disk,
     ) -> None:
-        self.file, self.directory, self.fate = file, directory, fate
-        self._key, self._agreement, self._reach = key, agreement, reach
-        self.n_crashes = 0
+        self.file, self.directory, self.fate, self.key, self.disk = file, directory, fate, key, disk
+        self._agreement, self._reach = agreement, reach
+        self._runner: Runner | None = None
+        self.n_crashes = self.n_full = self.n_stopped = 0
+
+    def stop(self) -> None:
+        """Have it stopped by a person, who resumes it later; nothing happens where nobody drives it."""
+        if self._runner is not None:
+            self._runner.stop("stopped by anna")
 
     async def run(self) -> None:
         """Live, die and come back, until the campaign is over."""
         while True:
-            clock = self.fate.clock()
+            clock, is_full, state = self.fate.clock(), False, ""
             with anyio.CancelScope() as scope:
                 clock.on_death = scope.cancel
                 try:
-                    await self._live(clock)
-                    return
-                except* (Crashed, Unreachable):  # whoever watches over it starts it again
+                    state = await self._live(clock)
+                except* Crashed:  # whoever watches over it starts it again
                     pass
-            self.n_crashes += 1
-            await self.fate.stay_down()
-
-    async def _live(self, clock: SimClock) -> None:
-        campaign = Campaign(self.file, self.directory, self._key, self._agreement, clock)
-        try:
-            if campaign.status.row.state not in ("running", "stopped"):
+                except* LedgerError:
+                    is_full = True
+                finally:
+                    self._runner = None
+                    self.disk.let_go()
+            if state not in ("", "stopped"):
                 return
+            self.n_stopped += state == "stopped"
+            self.n_crashes += not state
+            self.n_full += is_full
+            await self.fate.stay_down(is_full=is_full)
+
+    async def _live(self, clock: SimClock) -> str:
+        """Drive the campaign to its end, and return the state that it then is in."""
+        campaign = Campaign(self.file, self.directory, self.key, self._agreement, clock)
+        self.disk.hold(campaign.ledger)
+        try:
+            if (state := campaign.status.row.state) not in ("running", "stopped"):
+                return state
             sites = self._reach(clock)
-            descriptions = {name: await site.describe(self.file.team) for name, site in sites.items()}
-            await Runner(campaign, sites, Broker(routes_over(self.file, descriptions), clock)).run()
+            wanted = {source.procedure for source in self.file.sources}
+            descriptions, _ = await descriptions_to_resume(self.file, wanted, sites, clock)
+            runner = Runner(campaign, sites, Broker(routes_over(self.file, descriptions, sites), clock))
+            self._runner = runner
+            return (await runner.run())[0]
         finally:
             with anyio.CancelScope(shield=True):
                 await campaign.ledger.close()

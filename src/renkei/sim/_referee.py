@@ -9,7 +9,9 @@ from renkei.accounts import Books
 from renkei.campaign import RunRow as CampaignRun
 from renkei.campaign import Status, StatusRow, TrialRow, TrialRuns, Trials
 from renkei.ledger import Appended, LedgerReader, verify
+from renkei.model.agreement import Agreement
 from renkei.model.records import (
+    AgreementAmended,
     InstitutionRevoked,
     RunAccepted,
     RunDecided,
@@ -17,10 +19,11 @@ from renkei.model.records import (
     RunRefused,
     RunReported,
     RunStarted,
+    SiteOpened,
     read_record,
 )
 from renkei.site import Runs, Site
-from renkei.trust.keys import PublicKey
+from renkei.trust.keys import Key, PublicKey
 
 
 class PromiseError(AssertionError):
@@ -49,14 +52,28 @@ class Referee:
 
     def __init__(self) -> None:
         self.terms: dict[str, SiteTerms] = {}
+        self.agreements: dict[str, Agreement] = {}
+        """Every version of the agreement that there is, by digest."""
         self.accepted: dict[str, str] = {}
         """The site that accepted each run."""
         self.started: set[str] = set()
         self.ended: dict[str, RunEnded] = {}
+        self.requested: set[str] = set()
+        """The runs that campaigns wrote down before they asked for them; known at the end."""
         self._spent: Counter[tuple[str, str, str]] = Counter()
         self._approved: set[str] = set()
         self._revoked: set[tuple[str, str]] = set()
+        self._in_force: dict[str, Agreement] = {}
         self._n_seen: dict[str, int] = {}
+
+    @property
+    def has_revoked(self) -> bool:
+        """Whether some site took in that an institution is revoked."""
+        return bool(self._revoked)
+
+    def is_revoked(self, site: str, institution: str) -> bool:
+        """Return whether a site took in that an institution is revoked."""
+        return (site, institution) in self._revoked
 
     def watch(self, site: Site) -> None:
         """Watch a site that opened; what it knew before must be what was seen to become durable."""
@@ -105,6 +122,8 @@ class Referee:
                 self.accepted[body.run] = site.name
                 if (site.name, body.institution) in self._revoked:
                     raise PromiseError(f"{site.name} accepted run {body.run} of {body.institution}, which is revoked.")
+                if body.institution not in (team := self._in_force[site.name].teams[body.team].institutions):
+                    raise PromiseError(f"{site.name} accepted run {body.run} of {body.institution}, not one of {team}.")
                 x = float(body.parameters["x"])
                 if self.terms[site.name].forbids_hot and x > 0.9:
                     raise PromiseError(f"{site.name} accepted run {body.run} at {x}, which its policy forbids.")
@@ -112,6 +131,11 @@ class Referee:
                     raise PromiseError(f"{site.name} accepted run {body.run} at {x}, which nobody approved.")
             case RunDecided() if body.approved:
                 self._approved.add(body.run)
+            case SiteOpened() | AgreementAmended():
+                now, before = self.agreements[body.agreement], self._in_force.get(site.name)
+                if before is not None and now.version < before.version:
+                    raise PromiseError(f"{site.name} went back to version {now.version} of the agreement.")
+                self._in_force[site.name] = now
             case InstitutionRevoked():
                 self._revoked.add((site.name, body.institution))
             case RunStarted():
@@ -156,21 +180,30 @@ def judge_executions(executions: Mapping[str, int], referee: Referee) -> None:
             raise PromiseError(f"Run {run} was executed and never started.")
 
 
-def judge_campaign(
-    path: Path, key: PublicKey, sites: Mapping[str, Sequence[bytes]], referee: Referee
-) -> dict[str, int]:
+def judge_requests(referee: Referee) -> None:
+    """Check that no site accepted a run that no campaign wrote down.
+
+    Raises:
+        PromiseError: One did.
+    """
+    for run, site in referee.accepted.items():
+        if run not in referee.requested:
+            raise PromiseError(f"{site} accepted run {run}, and no campaign knows of it.")
+
+
+def judge_campaign(path: Path, key: Key, sites: Mapping[str, Sequence[bytes]], referee: Referee) -> dict[str, int]:
     """Check what a campaign believes against what its sites wrote; return counts of its trials by state.
 
     Args:
         path: The campaign's ledger.
-        key: Whose signatures it must bear.
+        key: Of the institution that it is at home at.
         sites: Every record of each site.
         referee: What was seen to happen.
 
     Raises:
         PromiseError: Something does not agree.
     """
-    found = verify(path, key, [Trials(), TrialRuns(), Status()])
+    found = verify(path, key.public, [Trials(), TrialRuns(), Status()])
     if found.problem:
         raise PromiseError(f"{path}: {found.problem}")
     with LedgerReader(path) as reader:
@@ -184,16 +217,21 @@ def judge_campaign(
         record = read_record(report.record)
         if bytes(report.record) != sites[report.site][record.seq]:
             raise PromiseError(f"{report.site} wrote another record {record.seq} than {path} holds.")
+    referee.requested.update(runs)
     for run, row in runs.items():
         at_site = referee.accepted.get(run)
         if at_site is not None and run not in referee.ended:
             raise PromiseError(f"Run {run} was accepted at {at_site} and never ended.")
         outcome = referee.ended[run].outcome if run in referee.ended else None
+        if row.code == "unknown":
+            if at_site is not None and not referee.is_revoked(at_site, key.name):
+                raise PromiseError(f"The campaign gave up run {run}, and {at_site} would have told of it.")
+            continue
         if outcome is not None and row.state != outcome:
             raise PromiseError(f"Run {run} ended as {outcome} at {at_site}, and the campaign has it as {row.state}.")
         if outcome is None and row.state not in ("refused", "withdrawn"):
             raise PromiseError(f"The campaign has run {run} as {row.state}, and no site knows it.")
-    counts: dict[str, int] = {}
+    counts = {"given up": sum(row.code == "unknown" for row in runs.values())}
     for trial, row in trials.items():
         counts[row.state] = counts.get(row.state, 0) + 1
         if row.state == "pending":

@@ -6,21 +6,20 @@ import shutil
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
 import anyio
+from anyio.abc import TaskGroup
 
 from renkei.clock import Clock
 from renkei.federation import SiteHandle
 from renkei.ledger import LedgerReader
 from renkei.ledger.merkle import root_of
-from renkei.model.agreement import Agreement, AgreementSite, Institution, Party, Team, parse_agreement
-from renkei.model.agreement_text import OPEN_RESEARCH, new_agreement_text
+from renkei.model.agreement import Agreement
 from renkei.model.campaign import Campaign as CampaignFile
 from renkei.model.campaign_file import parse_campaign
 from renkei.model.procedure import Output, ProcedureSpec
@@ -28,18 +27,28 @@ from renkei.model.quantity import Quantity
 from renkei.model.space import Real, Value
 from renkei.policy import DEFAULT_POLICY, Policy, SitePolicies
 from renkei.sim._clock import EPOCH, SimClock
-from renkei.sim._engine import Engine, Machine, SimExecutor
+from renkei.sim._disk import Disk
+from renkei.sim._engine import TOO_LONG, Engine, Machine, SimExecutor
 from renkei.sim._keys import sim_key
 from renkei.sim._network import Line, Reply, SimSite
 from renkei.sim._processes import CampaignProcess, Fate, SiteProcess
-from renkei.sim._referee import PromiseError, Referee, SiteTerms, judge_campaign, judge_executions, judge_site
+from renkei.sim._referee import (
+    PromiseError,
+    Referee,
+    SiteTerms,
+    judge_campaign,
+    judge_executions,
+    judge_requests,
+    judge_site,
+)
+from renkei.sim._versions import ACCEDING, INSTITUTIONS, TEAMS, Signed, agreement_at, amended, original
 from renkei.sim._virtual import run_virtually
-from renkei.site import Offered, Site
+from renkei.sim._wire import http_site
+from renkei.site import AgreementSource, Offered, Site
+from renkei.site._terms import AgreementWatch
 from renkei.trust.keys import PublicKey
 from renkei.trust.revocation import Given, Notice
 
-INSTITUTIONS = {"us-lab": "us", "jp-lab": "jp", "jp-center": "jp"}
-TEAMS = {"fusion": ("us-lab", "jp-lab"), "quantum": ("jp-center", "us-lab")}
 SPEC = ProcedureSpec("lab.measure", "1.0", "Measure.", (Real("x", 0.0, 1.0),), (Output("value"),))
 POLICY = (
     DEFAULT_POLICY
@@ -77,6 +86,7 @@ x = {{ type = "real", low = 0.0, high = 1.0 }}
 [[objective]]
 output = "value"
 goal = "minimize"
+{goal}
 [[source]]
 procedure = "lab.measure"
 [planner]
@@ -141,6 +151,14 @@ class _Small:
         self.sites: dict[str, SiteProcess] = {}
         self.campaigns: list[CampaignProcess] = []
         self._lines: list[Line] = []
+        self._n_over_http = 0
+        self._agreement = original().agreement
+        for agreement in (self._agreement, amended().agreement):
+            self._referee.agreements[agreement.digest] = agreement
+        self._texts: dict[str, str] = {}
+        """The policies of each site."""
+        self._accession: float | None = None
+        """When the agreement is amended, if it is."""
 
     def _luck(self, what: str) -> random.Random:
         return random.Random(f"{self._seed}/{what}")  # noqa: S311 - a simulation
@@ -149,21 +167,23 @@ class _Small:
         chance = self._chance
         async with anyio.create_task_group() as world:
             for name in INSTITUTIONS:
-                host = self._site(name, world)
-                self.sites[name] = host
-                world.start_soon(host.engine.serve)
-                world.start_soon(host.run)
-            agreement = _agreement()
+                self._begin_site(name, world)
             for n, (team, members) in enumerate(TEAMS.items()):
-                self.campaigns.append(self._campaign(n, team, members[0], agreement))
+                self.campaigns.append(self._campaign(n, team, members[0]))
             world.start_soon(self._calm_down)
             world.start_soon(self._decide)
             if self._is_rough and chance.random() < 0.2:
-                world.start_soon(self._revoke, agreement, chance.choice([*INSTITUTIONS]), chance.uniform(100, 3000))
+                world.start_soon(self._revoke, chance.choice([*INSTITUTIONS]), chance.uniform(100, 3000))
+            if self._is_rough and chance.random() < 0.15:
+                world.start_soon(self._black_out, chance.uniform(10, 3000))
+            if self._is_rough and chance.random() < 0.3:
+                world.start_soon(self._meddle)
             with anyio.move_on_after(PATIENCE_S) as patience:
                 async with anyio.create_task_group() as all_of_them:
                     for campaign in self.campaigns:
-                        all_of_them.start_soon(campaign.run)
+                        all_of_them.start_soon(self._drive, campaign, world)
+                    if chance.random() < 0.25:
+                        all_of_them.start_soon(self._accede, world)
                 await self._drained()
             if patience.cancelled_caught:
                 raise PromiseError(f"Not everything was over after {PATIENCE_S:g} s.")
@@ -175,7 +195,7 @@ class _Small:
         for site in self.sites.values():
             site.engine.machine = _calm(site.engine.machine)
         for line in self._lines:
-            line.loses = line.repeats = 0.0
+            line.loses = line.repeats = line.stalls = 0.0
 
     async def _decide(self) -> None:
         """People approve or deny what is parked, when they come to it."""
@@ -186,9 +206,65 @@ class _Small:
                 for run in [*(host.site.runs.parked if host.site is not None else ())]:
                     host.deliver(0.0, lambda site, run=run: site.decide(run, "anna", luck.random() < 0.7), Reply())
 
-    async def _revoke(self, agreement: Agreement, institution: str, at: float) -> None:
+    async def _meddle(self) -> None:
+        """People stop campaigns, to resume them later, and cancel runs at their sites."""
+        luck = self._luck("meddling")
+        stops, cancels = luck.random() < 0.4, luck.random() < 0.4
+        while anyio.current_time() < CALM_S:
+            await anyio.sleep(luck.expovariate(1 / 300.0))
+            if stops:
+                luck.choice(self.campaigns).stop()
+            host = luck.choice([*self.sites.values()])
+            if cancels and host.site is not None and host.site.runs.live:
+                run = luck.choice([*host.site.runs.live])
+                host.deliver(luck.uniform(0, 1), lambda site, run=run: site.cancel_run(run, "anna"), Reply())
+
+    async def _drive(self, campaign: CampaignProcess, world: TaskGroup) -> None:
+        world.start_soon(campaign.disk.serve)
+        await campaign.run()
+
+    async def _black_out(self, at: float) -> None:
+        """Everything goes down at once, and campaigns may be back before any site is."""
+        luck = self._luck("black out")
+        await anyio.sleep(at)
+        self._outcome.counts["black-outs"] += 1
+        for host in self.sites.values():
+            host.fate.kill(luck.uniform(0, 1200))
+        for campaign in self.campaigns:
+            if luck.random() < 0.8:
+                campaign.fate.kill(luck.uniform(0, 60))
+
+    async def _accede(self, world: TaskGroup) -> None:
+        """A third nation accedes; the others take that up one after another, and it begins a campaign of its own."""
+        luck = self._luck("accession")
+        await anyio.sleep(luck.uniform(10, 2000))
+        self._accession = anyio.current_time()
+        self._begin_site(ACCEDING, world)
+        for host in [*self.sites.values()]:
+            if host.name != ACCEDING:
+                world.start_soon(self._amend, host, luck.uniform(0, 900), amended())
+        await anyio.sleep(luck.choice((0.0, 300.0)))
+        campaign = self._campaign(len(self.campaigns), "fusion", ACCEDING)
+        self.campaigns.append(campaign)
+        await self._drive(campaign, world)
+
+    async def _amend(self, host: SiteProcess, after: float, version: Signed) -> None:
+        """Put the next version of the agreement where a site looks for it."""
+        await anyio.sleep(after)
+        path = version.put(self._folder / host.name)
+
+        async def look(site: Site) -> None:
+            await AgreementWatch(AgreementSource(path, self._policy_of(host.name)), site, host.clock).look()
+
+        host.deliver(0.0, look, Reply())  # one that is down finds it when it opens
+
+    def _policy_of(self, site: str) -> Callable[[Agreement], Policy]:
+        return lambda agreement: Policy(agreement.rules, _policies(self._texts[site]))
+
+    async def _revoke(self, institution: str, at: float) -> None:
         """A party gives notice; every site takes it in, when it is up."""
         await anyio.sleep(at)
+        agreement = self._agreement
         key = PublicKey.parse(agreement.institutions[institution].key).id
         notice = Notice(agreement.name, agreement.version, institution, key, EPOCH + at, "simulated")
         given = Given(notice, "us", hashlib.sha256(institution.encode()).hexdigest())
@@ -201,7 +277,14 @@ class _Small:
         while any(run not in self._referee.ended for run in self._referee.accepted):
             await anyio.sleep(10.0)
 
-    def _site(self, name: str, world: anyio.abc.TaskGroup) -> SiteProcess:
+    def _begin_site(self, name: str, world: TaskGroup) -> None:
+        host = self.sites[name] = self._site(name, world)
+        (amended() if name == ACCEDING else original()).put(self._folder / name)
+        world.start_soon(host.engine.serve)
+        world.start_soon(host.disk.serve)
+        world.start_soon(host.run)
+
+    def _site(self, name: str, world: TaskGroup) -> SiteProcess:
         luck = self._luck(f"site/{name}")
         rough = self._is_rough
         begin = luck.uniform(0, 3000)
@@ -216,53 +299,74 @@ class _Small:
             maintenance=((begin, begin + 600.0),) if rough and luck.random() < 0.3 else (),
         )
         engine = Engine(machine, _bowl, luck)
-        allocation = Quantity.of(luck.choice((15.0, 60.0, 1000.0)), "run" if luck.random() < 0.5 else "node-hour")
+        allocation = Quantity.of(luck.choice((5.0, 60.0, 1000.0)), "run" if luck.random() < 0.5 else "node-hour")
         per_hour = 0.0 if allocation.unit == "run" else luck.choice((1.0, 20.0))
         fate = self._fate(luck, 400.0)
-        policies = luck.choice((DEFAULT_POLICY, DEFAULT_POLICY, POLICY, ASKING_POLICY))
-        offer = Offered(SPEC, "lab:measure", allocation.unit, 0.0 if per_hour else 1.0, per_hour, time_limit_s=600.0)
+        policies = self._texts[name] = luck.choice((DEFAULT_POLICY, DEFAULT_POLICY, POLICY, ASKING_POLICY))
+        limit_s = luck.choice((600.0, 600.0, 30.0))
+        offer = Offered(SPEC, "lab:measure", allocation.unit, 0.0 if per_hour else 1.0, per_hour, time_limit_s=limit_s)
         self._referee.terms[name] = SiteTerms(
             engine.seconds, per_hour, forbids_hot=policies is POLICY, asks_cold=policies is ASKING_POLICY
         )
 
         def make(clock: SimClock, executor: SimExecutor) -> Site:
-            agreement = _agreement()
+            agreement = agreement_at(self._folder / name)
             allocations = [(team, allocation) for team in TEAMS]
-            policy = Policy(agreement.rules, _policies(policies))
+            policy = self._policy_of(name)(agreement)
             return Site(
                 name, sim_key(name), agreement, policy, [offer], allocations, executor, self._folder / name, clock
             )
 
-        return SiteProcess(name, make, engine, fate, world, self._referee.watch)
+        return SiteProcess(name, make, engine, fate, world, self._referee.watch, self._disk(luck))
 
-    def _campaign(self, n: int, team: str, institution: str, agreement: Agreement) -> CampaignProcess:
-        luck = self._luck(f"campaign/{team}")
+    def _disk(self, luck: random.Random) -> Disk:
+        if not self._is_rough or luck.random() >= 0.1:
+            return Disk()
+        begin = luck.uniform(0, 2000)
+        return Disk(((begin, begin + luck.uniform(1, 600)),))
+
+    def _campaign(self, n: int, team: str, institution: str) -> CampaignProcess:
+        luck = self._luck(f"campaign/{team}/{institution}")
         file = _file(
-            name=f"search-{n}", team=team, seed=self._seed, trials=luck.randint(5, 25), retries=luck.randint(0, 5),
-            parallel=luck.choice((1, 4, 8)),
+            name=f"search-{n}", team=team, seed=self._seed, trials=luck.randint(4, 16), retries=luck.randint(0, 5),
+            parallel=luck.choice((1, 4, 8)), goal="reach = 0.005" if luck.random() < 0.2 else "",
         )  # fmt: skip
         lines: dict[str, Line] = {}
-        for site in self.sites:
+        key, knows_after = sim_key(institution), luck.uniform(0, 900)
+        over_http = {name for name in (*INSTITUTIONS, ACCEDING) if luck.random() < 0.06}
+        for site in (*INSTITUTIONS, ACCEDING):
             cut = luck.uniform(0, 2000)
             lines[site] = Line(
-                self._luck(f"line/{team}/{site}"),
+                self._luck(f"line/{institution}/{site}"),
                 loses=luck.choice((0.0, 0.02, 0.2)) if self._is_rough else 0.0,
                 repeats=luck.choice((0.0, 0.1)) if self._is_rough else 0.0,
                 cuts=((cut, cut + luck.uniform(10, 600)),) if self._is_rough and luck.random() < 0.3 else (),
+                stalls=luck.choice((0.0, 0.0, 0.05)) if self._is_rough else 0.0,
             )
         self._lines += lines.values()
+        self._n_over_http += len(over_http)
 
         def reach(clock: Clock) -> Mapping[str, SiteHandle]:
-            return {name: SimSite(host, lines[name], clock) for name, host in self.sites.items()}
+            """Return handles to the sites of that version of the agreement that the campaign's home has by now."""
+            is_told = self._accession is not None and anyio.current_time() >= self._accession + knows_after
+            known = [name for name in self.sites if name != ACCEDING or is_told or institution == ACCEDING]
+            return {
+                name: http_site(self.sites[name], lines[name], key, sim_key(name).public.text, clock)
+                if name in over_http
+                else SimSite(self.sites[name], lines[name], clock, institution)
+                for name in known
+            }
 
         return CampaignProcess(
-            file, self._folder / f"campaign-{n}", sim_key(institution), agreement.digest, self._fate(luck, 300.0), reach
-        )
+            file, self._folder / f"campaign-{n}", key, self._agreement.digest, self._fate(luck, 300.0), reach,
+            self._disk(luck),
+        )  # fmt: skip
 
     def _fate(self, luck: random.Random, steps: float) -> Fate:
         n = luck.choice((0, 1, 2, 5)) if self._is_rough else 0
         lives = [1 + int(luck.expovariate(1.0 / luck.choice((steps, steps / 10, steps / 100)))) for _ in range(n)]
-        return Fate(luck, lives, down_s=luck.choice((1.0, 60.0)), skew_s=luck.gauss(0.0, 1.0))
+        drift = luck.gauss(0.0, 1e-5)
+        return Fate(luck, lives, down_s=luck.choice((1.0, 60.0)), skew_s=luck.gauss(0.0, 1.0), drift=drift)
 
     def _judge(self) -> None:
         counts = self._outcome.counts
@@ -272,10 +376,19 @@ class _Small:
             judge_executions(host.engine.executions, self._referee)
             said[name] = judge_site(sites[name], sim_key(name).public)
             counts["site crashes"] += host.n_crashes
+            counts["disks full"] += host.n_full
         for campaign in self.campaigns:
-            key = sim_key(TEAMS[campaign.file.team][0]).public
-            counts.update(judge_campaign(campaign.directory / "ledger.db", key, said, self._referee))
+            counts.update(judge_campaign(campaign.directory / "ledger.db", campaign.key, said, self._referee))
             counts["campaign crashes"] += campaign.n_crashes
+            counts["disks full"] += campaign.n_full
+            counts["campaigns stopped"] += campaign.n_stopped
+        judge_requests(self._referee)
+        counts["runs cancelled"] += sum(ended.outcome == "cancelled" for ended in self._referee.ended.values())
+        counts["late messages"] += sum(line.n_stalled for line in self._lines)
+        counts["sites over HTTP"] += self._n_over_http
+        counts["accessions"] += self._accession is not None
+        counts["institutions revoked"] += self._referee.has_revoked
+        counts["runs too long"] += sum(ended.message == TOO_LONG for ended in self._referee.ended.values())
         counts["runs"] = len(self._referee.accepted)
         for path in [*sites.values(), *(c.directory / "ledger.db" for c in self.campaigns)]:
             with LedgerReader(path) as reader:
@@ -296,24 +409,6 @@ def _calm(machine: Machine) -> Machine:
 @lru_cache(maxsize=8)
 def _policies(text: str) -> SitePolicies:
     return SitePolicies(text, [SPEC])
-
-
-@lru_cache(maxsize=1)
-def _agreement() -> Agreement:
-    text = new_agreement_text(
-        "small",
-        starts=date(2026, 1, 1),
-        ends=date(2030, 12, 31),
-        parties={name: Party(name=name, key=sim_key(name).public.text) for name in ("us", "jp")},
-        institutions={
-            name: Institution(name=name, party=party, key=sim_key(name).public.text)
-            for name, party in INSTITUTIONS.items()
-        },
-        teams={name: Team(name=name, institutions=members) for name, members in TEAMS.items()},
-        sites={name: AgreementSite(institution=name) for name in INSTITUTIONS},
-        rules=(OPEN_RESEARCH,),
-    )
-    return parse_agreement(text)
 
 
 def _file(**values: object) -> CampaignFile:

@@ -91,7 +91,7 @@ class Intake:
         offer = offer_of(row, self._offers)
         if not approved:
             self.refuse(row, "denied", reason)
-        elif why := self._terms.lost_standing(row.institution, row.team):
+        elif why := self._terms.lost_standing(row.institution, row.team, self._clock.now()):
             self.refuse(row, "denied", reason, why)
         elif offer is None:
             gone = Reason("procedure.unknown", f"this site no longer offers '{row.procedure}' {row.version}", "site")

@@ -122,7 +122,11 @@ class Site:
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator["Site"]:
-        """Serve until the end of the block: take up the runs that a stop or a crash left, then run jobs."""
+        """Serve until the end of the block: take up the runs that a stop or a crash left, then run jobs.
+
+        Raises:
+            LedgerError: A record could not be kept. What is on disk stands; opening the site again goes on from there.
+        """
         try:
             self.amendments.require_none_later(self.agreement)
             await self._recover()
@@ -132,6 +136,7 @@ class Site:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._serve)
                 tasks.start_soon(self._sweep)
+                tasks.start_soon(self.ledger.failed)
                 if self.watch is not None:
                     tasks.start_soon(self.watch.run)
                 self._tasks = tasks

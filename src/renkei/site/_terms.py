@@ -142,8 +142,10 @@ class Terms:
         """See `Revocations.require_standing`."""
         self._revocations.require_standing(institution, self.agreement)
 
-    def lost_standing(self, institution: str, team: str) -> Reason | None:
+    def lost_standing(self, institution: str, team: str, now: float) -> Reason | None:
         """Return why an institution that asked for a run of a team may no longer ask for it, or None."""
+        if not self.agreement.is_in_term(now):
+            return Reason("agreement.term", f"the agreement '{self.agreement.name}' is not in its term", "agreement")
         if why := self._revocations.against(institution, self.agreement):
             return Reason("agreement.revoked", why, "agreement")
         if not self.agreement.may_sign_for(institution, team):

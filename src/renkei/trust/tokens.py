@@ -12,17 +12,18 @@ import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import httpx
 import msgspec
-from joserfc.errors import JoseError
-from joserfc.jws import JWSRegistry
 
 from renkei.clock import Clock
 from renkei.errors import Denied
 from renkei.model.serving import AccountTable, IssuerTable, TokenTable
-from renkei.trust._provider import REFRESH_S, Provider, ProviderKey
+
+if TYPE_CHECKING:
+    import httpx
+
+    from renkei.trust._provider import Provider, ProviderKey
 
 PROJECT_CLAIM = "amsc_project_context"
 """The claim in which the AmSC Keycard names the project."""
@@ -32,8 +33,8 @@ TOKEN_BYTES = 16_384
 """The longest token that is looked at."""
 REMEMBERED = 10_000
 """How many verified tokens are remembered."""
-REMEMBERED_S = REFRESH_S
-"""For how long at most a verified token is believed without looking at it again."""
+REMEMBERED_S = 600.0
+"""For how long at most a verified token is believed without looking at it again: as long as keys are."""
 
 _TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _OWN_KEYS = ("jwk", "jku", "x5u", "x5c")
@@ -79,10 +80,10 @@ class Tokens:
         institution: str,
         clock: Clock,
         *,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         self._static = [(bytes.fromhex(table.sha256), table) for table in tokens]
-        self._providers = {table.issuer: Provider(table, clock, transport) for table in issuers}
+        self._providers = _providers(issuers, clock, transport)
         self._accounts, self._institution, self._clock = accounts, institution, clock
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
 
@@ -187,6 +188,16 @@ def _checked_claims(claims: Mapping[str, Any], table: IssuerTable, now: float) -
     return expires
 
 
+def _providers(
+    issuers: Sequence[IssuerTable], clock: Clock, transport: "httpx.AsyncBaseTransport | None"
+) -> "dict[str, Provider]":
+    if not issuers:  # what they need is not loaded: a site is back sooner
+        return {}
+    from renkei.trust._provider import Provider
+
+    return {table.issuer: Provider(table, clock, transport) for table in issuers}
+
+
 def _time(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims.get(name)
     if name in claims and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53):
@@ -194,7 +205,10 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _verifies(covered: bytes, signature: bytes, algorithm: str, key: ProviderKey) -> bool:
+def _verifies(covered: bytes, signature: bytes, algorithm: str, key: "ProviderKey") -> bool:
+    from joserfc.errors import JoseError
+    from joserfc.jws import JWSRegistry
+
     model = JWSRegistry.algorithms[algorithm]
     try:
         model.check_key(key.key)

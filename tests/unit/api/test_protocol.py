@@ -246,6 +246,9 @@ async def test_a_revoked_institution_reads_no_more_and_its_streams_end(
                     pass
         refused = await there.client.get(f"{url}/ledger/checkpoint", headers=headers)
         assert (refused.status_code, "stolen" in refused.json()["detail"]) == (403, True)
+        async with there.handle("jp-lab").follow("fusion", "search") as stream:
+            with pytest.raises(Denied, match="stolen"), anyio.fail_after(5):
+                await anext(stream)
 
 
 async def test_a_site_with_another_key_is_not_the_one_of_the_agreement(tmp_path: Path, clock: HandClock) -> None:

@@ -351,3 +351,27 @@ async def test_a_sites_ledger_that_breaks_ends_the_campaign_with_that_error(tmp_
     assert "us-site" in error.message
     assert not executor.is_serving
     await campaign.ledger.close()
+
+
+async def test_a_parked_run_that_is_approved_while_it_is_called_off_leaves_no_trial_without_a_fate(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    executor = FakeExecutor()
+    async with site(tmp_path, clock, executor, rules=[Rule("ask", "ask")]).opened() as here:
+        wire = Wire(here)
+        wire.gates["cancel"] = anyio.Event()
+        campaign = open_campaign(campaign_file('wall = "60 s"', parallel=1), tmp_path, clock)
+        runner = await runner_over(campaign, wire)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run, runner)
+            await until(lambda: len(here.runs.parked) == 1)
+            (parked,) = here.runs.parked
+            await settled()
+            clock.time += 61
+            await until(lambda: runner._over is not None)
+            await here.decide(parked, "anna", True)
+            wire.gates["cancel"].set()
+        assert campaign.status.row.state == "exhausted"
+        assert campaign.runs.rows[parked].state == "cancelled"
+        assert fates(campaign) == {"abandoned": 1}
+        await campaign.ledger.close()

@@ -1,7 +1,10 @@
 """No answer means unknown, not failed: the campaign asks for the run by id before it does anything else."""
 
 from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -24,10 +27,12 @@ from fakes import (
     until,
 )
 from hand_clock import HandClock
+from renkei.campaign._runner import REFUSED_MAX
 from renkei.errors import Denied, RemoteError, RenkeiError, Unreachable
 from renkei.executors import JobEnd
 from renkei.federation import Reports
 from renkei.ledger import LedgerReader
+from renkei.model.quantity import MICRO
 from renkei.model.rule import Rule
 from renkei.trust.envelope import Envelope
 
@@ -251,4 +256,78 @@ async def test_runs_whose_batch_came_before_are_asked_about_and_not_given_up(tmp
         assert {t.state for t in campaign.trials.rows.values()} == {"observed"}
         assert {r.state for r in campaign.runs.rows.values()} == {"succeeded"}
         assert len(executor.taken) == len(set(executor.taken)) == 5
+        await campaign.ledger.close()
+
+
+class Refusing(Wire):
+    """A line to a site that tells this institution nothing any more, as one that was revoked, while `is_refusing`."""
+
+    is_refusing = False
+
+    def follow(self, team: str, campaign: str) -> AbstractAsyncContextManager[Any]:
+        return self._follow(team, campaign)
+
+    @asynccontextmanager
+    async def _follow(self, team: str, campaign: str) -> AsyncGenerator[AsyncIterator[Reports]]:
+        async with self.site.follow(team, campaign) as feed:
+            yield self._reports(feed)
+
+    async def _reports(self, feed: AsyncIterator[Reports]) -> AsyncGenerator[Reports]:
+        while True:
+            reports: Reports = ()
+            with anyio.move_on_after(0.01):
+                reports = await anext(feed)
+            self.refuse("follow")
+            if reports:
+                yield reports
+
+    def refuse(self, method: str) -> None:
+        if self.is_refusing and method != "describe":
+            raise Denied("'us-lab' is revoked.")
+
+
+async def test_runs_at_a_site_that_refuses_for_long_to_tell_of_them_are_given_up_and_the_campaign_ends(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    executor = FakeExecutor()
+    async with site(tmp_path, clock, executor).opened() as here:
+        wire = Refusing(here)
+        wire.before = wire.refuse
+        campaign = open_campaign(campaign_file("trials = 9", parallel=2), tmp_path, clock)
+        runner = await runner_over(campaign, wire)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runner.run)
+            await until(lambda: len(executor.jobs) == 2)
+            wire.is_refusing = True
+            await until(lambda: campaign.status.row.state == "exhausted")
+        given_up = records(campaign, "run.given-up")
+        assert {record.body.run for record in given_up} == set(executor.jobs)
+        assert campaign.status.row.why == "no site takes its runs any more (us-site: 'us-lab' is revoked.)"
+        trials = campaign.trials.rows.values()
+        assert {t.state for t in trials} == {"abandoned"}
+        whys = {t.why for t in trials if t.runs and t.runs[-1] in executor.jobs}
+        assert whys == {"what became of it at us-site cannot be known: 'us-lab' is revoked."}
+        assert wire.calls.count("find") == REFUSED_MAX
+        runs = [campaign.runs.rows[run] for run in executor.jobs]
+        assert [(row.state, row.code, row.micro) for row in runs] == [("lost", "unknown", MICRO)] * 2
+        await campaign.ledger.close()
+
+
+async def test_a_site_that_refuses_for_a_while_is_believed_again(tmp_path: Path, clock: HandClock) -> None:
+    executor = FakeExecutor()
+    async with site(tmp_path, clock, executor).opened() as here:
+        wire = Refusing(here)
+        wire.before = wire.refuse
+        campaign = open_campaign(campaign_file("trials = 2", parallel=2), tmp_path, clock)
+        runner = await runner_over(campaign, wire)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runner.run)
+            await until(lambda: len(executor.jobs) == 2)
+            wire.is_refusing = True
+            await until(lambda: wire.calls.count("find") >= 2)
+            await executor.succeed(*executor.jobs)  # nobody is told
+            wire.is_refusing = False
+            await until(lambda: campaign.status.row.state == "exhausted")
+        assert {t.state for t in campaign.trials.rows.values()} == {"observed"}
+        assert "run.given-up" not in kinds(campaign)
         await campaign.ledger.close()

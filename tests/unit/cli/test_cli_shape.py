@@ -48,7 +48,7 @@ def test_every_verb_is_there() -> None:
         "dataset": "list fetch",
         "agreement": "new check sign show accede revoke",
         "ledger": "verify show prove check-proof",
-        "sim": "seeds",
+        "sim": "run compare seeds",
     }
     expected = {(noun, verb) for noun, verbs in nouns.items() for verb in verbs.split()}
     assert expected <= set(EVERY)

@@ -310,7 +310,7 @@ async def test_a_command_over_its_time_is_ended_with_its_children(tmp_path: Path
 
 
 async def test_after_a_restart_only_evidence_counts(tmp_path: Path) -> None:
-    script = 'echo "{{\\"y\\": 1}}" > o.json'
+    script = 'echo "{{\\"y\\": 1}}" > o.json; sleep 0.2'
     finished, unfinished = command(tmp_path, "done", script), command(tmp_path, "undone", script)
     async with bench(tmp_path) as b:
         await b.end_of(finished)
@@ -320,6 +320,7 @@ async def test_after_a_restart_only_evidence_counts(tmp_path: Path) -> None:
     ends = await LocalExecutor(1, tmp_path / "logs", SystemClock()).settle([finished, unfinished, python])
     assert [end.outcome for end in ends] == ["succeeded", "lost", "lost"]
     assert ends[0].outputs == {"y": 1.0}
+    assert 0.15 < ends[0].seconds < 10.0, "it is charged for what it used"
 
 
 async def test_of_the_jobs_of_a_worker_the_one_that_it_began_is_active(tmp_path: Path) -> None:

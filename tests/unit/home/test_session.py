@@ -13,7 +13,7 @@ import pytest
 
 from fakes import FakeExecutor, RunningClock, kinds, succeed, until
 from renkei.clock import Clock, SystemClock
-from renkei.errors import AgreementError, ConfigError, LedgerError, UsageError
+from renkei.errors import AgreementError, ConfigError, LedgerError, Unreachable, UsageError
 from renkei.executors import Job, JobEnd
 from renkei.federation import Route
 from renkei.home import Home, Session
@@ -276,6 +276,39 @@ async def test_a_campaign_that_is_over_is_not_driven_again(place: Place) -> None
         await session.drive(drive)
     assert drive.runner.campaign.status.row.state == "exhausted"
     assert [_size(path) for path in sorted(place.home.path.rglob("campaigns/**/ledger.db"))] == before[:3]
+
+
+async def test_a_campaign_with_open_runs_is_taken_up_when_the_first_site_answers_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = place.file()
+    place.answer = lambda job: None
+    async with place.session(file) as session, anyio.create_task_group() as tasks:
+        drive = await session.begin(file, place.folder)
+        tasks.start_soon(session.drive, drive)
+        await until(lambda: sum(len(executor.jobs) for executor in place.executors.values()) == 2)
+        await until(lambda: drive.runner.campaign.ledger.durable_size == drive.runner.campaign.ledger.size)
+        tasks.cancel_scope.cancel()
+    real, told, n_silent = Site.describe, list[str](), 5
+
+    async def describe(self: Site, team: str) -> Any:
+        nonlocal n_silent
+        if n_silent:
+            n_silent -= 1
+            raise Unreachable(f"{self.name} is silent.")
+        return await real(self, team)
+
+    monkeypatch.setattr(Site, "describe", describe)
+    place.answer = succeed
+    async with place.session(file, RunningClock()) as session:
+        assert session._open_procedures("search") == {"lab.measure"}
+        resumed = await session.resume("search", lambda error: told.append(error.message))
+        assert session.silent == ["east is silent."]
+        with anyio.fail_after(20):
+            await session.drive(resumed)
+    assert told == ["east is silent.", "west is silent."] * 2
+    rows = resumed.runner.campaign.trials.rows.values()
+    assert [row.state for row in rows] == ["observed"] * 6
 
 
 def _size(path: Path) -> int:

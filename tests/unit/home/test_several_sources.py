@@ -193,6 +193,8 @@ async def test_prices_of_the_file_come_before_those_of_sites(place: Place) -> No
     }
     await place.drive(place.file(**priced))
     assert [source.price for source in place.given] == [3.0, 9.0]
+    [planner] = place.planners
+    assert all(math.isnan(o.cost) for o in planner.told)  # what sites charge is not in the unit of such a price
 
 
 async def test_sources_charged_in_different_units_need_prices(place: Place) -> None:
@@ -223,13 +225,14 @@ async def test_what_is_left_of_the_cost_pays_for_a_confirmation(place: Place) ->
     assert runner.campaign.status.row.state == "exhausted"
 
 
-async def test_planners_are_told_where_and_how_long(place: Place) -> None:
+async def test_planners_are_told_where_how_long_and_at_what_charge(place: Place) -> None:
     place.script("simulation", "instrument")
     campaign = (await place.drive(place.file(**{"trials = 24": "trials = 9"}))).campaign
     [planner] = place.planners
     told = {str(o.point[SOURCE]): o for o in planner.told}
     assert told["simulation"].seconds >= 5.0
     assert told["instrument"].seconds >= 3600.0
+    assert (told["simulation"].cost, told["instrument"].cost) == (1.0, 20.0)
     assert told["instrument"].outputs["value"] == truth(float(told["instrument"].point["x"]), 0.5)
     assert campaign.status.row.why == "all 9 trials were made"
 

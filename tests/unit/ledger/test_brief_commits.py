@@ -103,3 +103,24 @@ async def test_a_ledger_with_zeros_behind_its_log_survives_a_crash(tmp_path: Pat
     assert lengthened > 20
     with LedgerReader(tmp_path / "l.db") as reader:
         assert reader.tree_size == 60
+
+
+async def test_the_log_grows_with_what_is_written_and_not_with_every_crash(tmp_path: Path, key: Key) -> None:
+    opened = [Ledger(tmp_path / "l.db", "site/x", key, HandClock())]
+    wal = tmp_path / "l.db-wal"
+    while wal.stat().st_size <= WAL_STEP_BYTES:
+        opened[-1].append(grant("x" * 20_000))
+        await opened[-1].sync()
+    size = wal.stat().st_size
+    for i in range(4):
+        crashed = tmp_path / str(i)
+        crashed.mkdir()
+        for path in (opened[-1].path, wal):
+            shutil.copyfile(path, crashed / path.name)
+        opened.append(Ledger(crashed / "l.db", "site/x", key, HandClock()))
+        opened[-1].append(grant())
+        await opened[-1].sync()
+        wal = crashed / "l.db-wal"
+        assert wal.stat().st_size == size
+    for ledger in opened:
+        await ledger.close()

@@ -110,6 +110,8 @@ async def test_a_full_disk_stops_the_ledger_with_one_sentence_and_loses_nothing(
         await ledger.sync()
     with pytest.raises(LedgerError, match="disk is full"):
         ledger.append(grant(1))
+    with pytest.raises(LedgerError, match="disk is full"):
+        await ledger.failed()
     await ledger.close()
     again = opened(path, key, clock)
     assert again.size == 1
@@ -201,3 +203,20 @@ async def test_records_that_no_projection_cares_for_are_kept_too(tmp_path: Path,
     ledger.append(CancelAsked("run", "somebody"))
     await ledger.close()
     assert verify(tmp_path / "l.db", key.public, [Books()]).records == 1
+
+
+async def test_a_relaxed_ledger_waits_for_no_disk_and_keeps_what_it_was_given(
+    tmp_path: Path, key: Key, clock: object
+) -> None:
+    ledger = opened(tmp_path / "l.db", key, clock)
+    ledger.relax()
+    written: list[bytes] = []
+    for n in range(3):
+        written.append(ledger.append(grant(n)).raw)
+        await ledger.sync()
+    assert not (tmp_path / "l.db-wal").exists()
+    await ledger.close()
+    again = opened(tmp_path / "l.db", key, clock)
+    assert again.read_from(0) == written
+    await again.close()
+    assert verify(tmp_path / "l.db", key.public, [Books()]).is_sound

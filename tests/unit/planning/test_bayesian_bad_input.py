@@ -158,13 +158,13 @@ def test_a_model_that_fails_gives_way_to_a_sobol_point(
     assert planner.ask(1) != SobolPlanner(SPACE, LOW, seed=1).ask(8)[7:]
     planner = BayesianPlanner(SPACE, LOW, seed=1)
     planner.tell(observed([1.0, 2.0, 3.0, 0.5, 0.2, 0.1, 0.3]))
-    monkeypatch.setattr("renkei.planning._surrogate.fit_sized", fail)
+    monkeypatch.setattr("renkei.planning._surrogate.fit", fail)
     assert planner.ask(1) == SobolPlanner(SPACE, LOW, seed=1).ask(8)[7:]
     assert "not positive definite" in caplog.text
 
 
 def test_a_fault_in_the_code_is_not_hidden_behind_a_sobol_point(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("renkei.planning._surrogate.fit_sized", lambda: None)
+    monkeypatch.setattr("renkei.planning._surrogate.fit", lambda: None)
     planner = BayesianPlanner(SPACE, LOW, seed=1)
     planner.tell(observed([1.0, 2.0, 3.0, 0.5, 0.2, 0.1]))
     with pytest.raises(TypeError):

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -224,13 +225,39 @@ def test_a_batch_is_what_single_asks_would_give():
     assert batch == pending
 
 
-def test_an_abandoned_point_does_not_come_again():
+def test_an_abandoned_point_does_not_come_again_at_once():
     planner = told(BayesianPlanner(LINE, LOW), bowl(0.3), [0.0, 0.25, 0.5, 0.75, 1.0])
     for _ in range(3):
         [point] = planner.ask(1)
         planner.tell([Observation(point, "abandoned")])
         [other] = planner.ask(1)
         assert abs(number(other, "x") - number(point, "x")) > 1e-3
+
+
+@pytest.mark.parametrize("pool", [None, tuple({"x": x / 40} for x in range(41))])
+def test_an_abandoned_point_that_may_be_the_best_comes_again_after_longer_rests(pool: tuple[Point, ...] | None):
+    space = Space(LINE.parameters, pool)
+    planner = told(BayesianPlanner(space, LOW), bowl(0.3), [0.0, 0.25, 0.5, 0.75, 1.0])
+    tries: list[int] = []
+    for n in range(24):
+        [point] = planner.ask(1)
+        if abs(number(point, "x") - 0.3) < 0.02:  # always breaks
+            planner.tell([Observation(point, "abandoned")])
+            tries.append(n)
+        else:
+            planner.tell([Observation(point, outputs=bowl(0.3)(point))])
+    assert len(tries) >= 3
+    if pool is not None:
+        assert [second - first for first, second in pairwise(tries)][:2] == [3, 5]
+
+
+def test_the_last_point_of_a_pool_comes_again_though_it_was_abandoned():
+    pool = tuple({"x": x / 4} for x in range(5))
+    planner = told(BayesianPlanner(Space(LINE.parameters, pool), LOW), bowl(0.3), [0.0, 0.25, 0.5, 0.75])
+    for _ in range(5):
+        assert planner.ask(2) == [{"x": 1.0}]
+        planner.tell([Observation({"x": 1.0}, "abandoned")])
+    assert planner.ask(1) == []
 
 
 @pytest.mark.parametrize("space", [MIXED, Space(MIXED.parameters, tuple(SobolPlanner(MIXED, LOW).ask(40)))])

@@ -60,21 +60,21 @@ def test_a_fit_goes_through_exact_values_and_knows_which_parameter_matters():
     values = torch.sin(5 * rows[:, 0])
     values = (values - values.mean()) / values.std()
     with alone(0):
-        model = fit(rows, values, torch.full_like(values, 1e-6), OWNER)
-        assert torch.allclose(model.posterior(rows).mean.squeeze(-1), values, atol=0.02)
+        model, size = fit(rows, values, torch.full_like(values, 1e-6), OWNER)
+        assert torch.allclose(size * model.posterior(rows).mean.squeeze(-1), values, atol=0.02)
         lengths = model.covar_module.lengthscale.squeeze()
         unseen = model.posterior(torch.tensor([[0.37, 0.61]], dtype=torch.float64))
     assert lengths[1] > 4 * lengths[0]
     expected = (math.sin(5 * 0.37) - torch.sin(5 * rows[:, 0]).mean()) / torch.sin(5 * rows[:, 0]).std()
-    assert abs(float(unseen.mean) - float(expected)) < 0.05
+    assert abs(size * float(unseen.mean) - float(expected)) < 0.05
 
 
 def test_noise_is_learned_where_it_is_not_known():
     rows = grid(8)
     noise = torch.from_numpy(np.random.default_rng(1).normal(0.0, 0.5, 64))
     with alone(0):
-        model = fit(rows, math.sqrt(0.75 * 12) * (rows[:, 0] - 0.5) + noise, None, OWNER)
-    assert 0.15 < float(model.likelihood.noise.mean()) < 0.45  # The truth is 0.25.
+        model, size = fit(rows, math.sqrt(0.75 * 12) * (rows[:, 0] - 0.5) + noise, None, OWNER)
+    assert 0.15 < size**2 * float(model.likelihood.noise.mean()) < 0.45  # The truth is 0.25.
 
 
 def test_a_fit_uses_rows_from_all_over_a_long_history():
@@ -92,7 +92,7 @@ def test_marginals_are_those_of_the_posterior():
     asked = torch.rand((7, 2), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for variance in (None, noise):
         with alone(0):
-            model = fit(rows, values - values.mean(), variance, OWNER)
+            model, _ = fit(rows, values - values.mean(), variance, OWNER)
             posterior = model.posterior(asked)
             mean, deviation = marginals(model)(asked)
         assert torch.allclose(mean, posterior.mean.squeeze(-1), atol=1e-4)

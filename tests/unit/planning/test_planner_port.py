@@ -30,7 +30,7 @@ def test_an_unknown_planner_is_refused_with_the_known_ones():
 def test_an_unknown_option_is_refused_with_the_known_ones():
     with pytest.raises(UsageError, match=r"no option 'inital'\. Did you mean 'initial'") as refused:
         create("bayesian", BRANIN_SPACE, LOW, options={"inital": 3})
-    assert refused.value.hint == "Its options: initial, time."
+    assert refused.value.hint == "Its options: initial, time, device."
     with pytest.raises(UsageError, match="no option 'initial'") as refused:
         create("random", BRANIN_SPACE, LOW, options={"initial": 3})
     assert refused.value.hint == "Its options: none."

@@ -309,6 +309,17 @@ def test_a_source_whose_trials_are_all_abandoned_is_asked_no_more() -> None:
     assert n_dear(history) == 6
 
 
+def test_the_last_point_of_a_source_that_counts_comes_again_though_it_was_abandoned() -> None:
+    pool: tuple[Point, ...] = tuple({"x": x / 7} for x in range(8))
+    planner = MultiSourcePlanner(Space(LINE.parameters, pool), LOW, BOTH)
+    planner.tell([Observation({**p, SOURCE: "cheap"}, outputs=wave(p)) for p in pool])
+    planner.tell([Observation({**p, SOURCE: "dear"}, outputs=wave(p)) for p in pool[1:]])
+    for _ in range(5):
+        assert planner.ask(2) == [{**pool[0], SOURCE: "dear"}]
+        planner.tell([Observation({**pool[0], SOURCE: "dear"}, "abandoned")])
+    assert planner.ask(1) == []
+
+
 def test_earlier_observations_save_the_initial_design() -> None:
     warm = [Observation({"x": x, SOURCE: "cheap"}, outputs=wave({"x": x})) for x in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]
     warm += [Observation({"x": x}, outputs=wave({"x": x})) for x in (0.1, 0.9)]

@@ -1,5 +1,6 @@
 """The tables and drawings of a report: decisions of rules and of people, charges, sites, trade-offs."""
 
+import copy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -126,6 +127,15 @@ def test_the_table_of_trials_has_units_in_its_head(view: CampaignView) -> None:
     assert len(table.rows) == len(view.trials)
     assert all(len(row) == len(table.head) for row in table.rows)
     assert table.n_left_out == 0
+    assert "source" not in table.head
+
+
+def test_the_table_of_trials_says_where_each_was_tried_if_the_planner_chose_that(view: CampaignView) -> None:
+    first, *rest = (copy.copy(row) for row in view.trials)
+    first.source = "quick-model"
+    table = trial_table(replace(view, history=replace(view.history, trials=(first, *rest))))
+    assert table.head[:3] == ["trial", "fate", "source"]
+    assert [row[2] for row in table.rows] == ["quick-model"] + [""] * len(rest)
 
 
 def test_the_best_trial_says_what_is_asked_of_its_outputs(view: CampaignView) -> None:

@@ -2,11 +2,25 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from fakes import FakeExecutor, balance, batch, cancellation, listening, offered, records, request, said, settled, site
+from fakes import (
+    FakeExecutor,
+    agreement,
+    balance,
+    batch,
+    cancellation,
+    listening,
+    offered,
+    records,
+    request,
+    said,
+    settled,
+    site,
+)
 from hand_clock import HandClock
 from renkei.errors import UsageError
 from renkei.model.records import Record
@@ -84,6 +98,16 @@ async def test_nobody_decides_twice(first: bool, tmp_path: Path, clock: HandCloc
         await settled()
         assert len(heard) == 1
         assert len(executor.taken) == first
+
+
+async def test_no_run_is_approved_once_the_agreement_is_over(tmp_path: Path, clock: HandClock) -> None:
+    terms = agreement(HOT, ends=date(2027, 1, 31))
+    async with parked(tmp_path, clock, terms=terms) as (here, executor, run, _):
+        clock.time = terms.ends
+        assert await here.decide(run, "ada", True) == "refused"
+        (refused,) = records(here, "run.refused")
+        assert [reason.id for reason in refused.body.reasons] == ["person.approved", "agreement.term"]
+        assert executor.taken == []
 
 
 async def test_an_approved_run_that_nobody_can_pay_is_refused(tmp_path: Path, clock: HandClock) -> None:

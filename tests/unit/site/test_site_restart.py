@@ -4,10 +4,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
-from fakes import FakeExecutor, agreement, balance, offered, records, request, said, settled, site
+from fakes import FakeExecutor, agreement, balance, offered, records, request, said, settled, site, succeed
 from hand_clock import HandClock
+from renkei.errors import LedgerError
 from renkei.executors import JobEnd
 from renkei.ledger import verify
 from renkei.site import Runs, Site
@@ -144,3 +146,21 @@ async def test_what_was_taken_back_stays_away_once_the_runs_that_held_it_ended(
         await settled()
     async with opened(tmp_path, clock, allocations=[("fusion", "2 run")]) as (here, _):
         assert balance(here) == (2, 0, 0)
+
+
+async def test_a_site_whose_disk_is_full_stops_and_goes_on_when_there_is_room(tmp_path: Path, clock: HandClock) -> None:
+    executor = FakeExecutor(answer=succeed)
+    with pytest.raises(BaseExceptionGroup) as stopped, anyio.fail_after(10):
+        async with site(tmp_path, clock, executor).opened() as here:
+            (kept,) = await said(here, request())
+            here.ledger._db.execute("PRAGMA max_page_count = 1")
+            with pytest.raises(LedgerError, match="disk is full"):
+                while True:
+                    await said(here, request())
+            await anyio.sleep_forever()  # nobody asks it for anything more
+    assert stopped.group_contains(LedgerError, match="disk is full")
+    async with site(tmp_path, clock, executor).opened() as again:
+        assert await said(again, request(run="not an id"))
+        assert kept.body.run in again.runs.rows, "what was acknowledged is kept"
+        size = again.ledger.size
+    assert verify(tmp_path / "us-site" / "ledger.db", None, [Runs()]).records >= size
