@@ -1,9 +1,11 @@
 """The ways to run a campaign's trials, from what sites offer."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+import anyio
 
 from renkei.clock import Clock
-from renkei.errors import AgreementError, ConfigError, Unreachable
+from renkei.errors import AgreementError, ConfigError, RenkeiError, Unreachable
 from renkei.federation import Description, Offer, Route, SiteHandle
 from renkei.model.binding import Binding, check_against
 from renkei.model.campaign import Campaign, Source
@@ -12,6 +14,45 @@ from renkei.model.quantity import MICRO, Quantity
 
 ASK_S = 5.0
 """How often sites that were silent are asked again what they offer."""
+
+
+async def descriptions_of(
+    sites: Mapping[str, SiteHandle], ask: Callable[[SiteHandle], Awaitable[Description]]
+) -> tuple[dict[str, Description], list[Unreachable]]:
+    """Ask sites what they offer, all at the same time: one that hangs holds up nobody longer than another.
+
+    Args:
+        sites: Handles by name.
+        ask: How one is asked.
+
+    Returns:
+        What sites offer, by name, and what kept the others from answering.
+
+    Raises:
+        RenkeiError: What `ask` raised of the first site, in the order of `sites`, that answered with an error.
+    """
+    answers: dict[str, Description | RenkeiError] = {}
+
+    async def put(name: str, site: SiteHandle) -> None:
+        try:
+            answers[name] = await ask(site)
+        except RenkeiError as error:
+            answers[name] = error
+
+    async with anyio.create_task_group() as tasks:
+        for name, site in sites.items():
+            tasks.start_soon(put, name, site)
+    found: dict[str, Description] = {}
+    silent: list[Unreachable] = []
+    for name in sites:
+        match answers[name]:
+            case Description() as description:
+                found[name] = description
+            case Unreachable() as error:
+                silent.append(error)
+            case RenkeiError() as error:
+                raise error
+    return found, silent
 
 
 async def descriptions_to_resume(
@@ -38,13 +79,7 @@ async def descriptions_to_resume(
         What sites offer, by name, and what kept those from answering that were not waited for.
     """
     while True:
-        found: dict[str, Description] = {}
-        silent: list[Unreachable] = []
-        for name, site in sites.items():
-            try:
-                found[name] = await _described(site, file.team)
-            except Unreachable as error:
-                silent.append(error)
+        found, silent = await descriptions_of(sites, lambda site: _described(site, file.team))
         offered = {offer.spec["name"] for description in found.values() for offer in description.offers}
         if not silent or offered.issuperset(wanted):
             return found, silent

@@ -13,6 +13,7 @@ from renkei.campaign import (
     Campaign,
     Runner,
     RunRow,
+    descriptions_of,
     descriptions_to_resume,
     observations_of,
     planner_sources,
@@ -257,13 +258,7 @@ class Session:
         Raises:
             Unreachable: No site answers.
         """
-        found: dict[str, Description] = {}
-        silent: list[Unreachable] = []
-        for name, site in self._handles().items():
-            try:
-                found[name] = await site.describe(file.team)
-            except Unreachable as error:
-                silent.append(error)
+        found, silent = await descriptions_of(self._handles(), lambda site: site.describe(file.team))
         if silent and not found:
             raise silent[0]
         self.silent = [error.message for error in silent]

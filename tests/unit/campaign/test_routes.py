@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
+import anyio
 import pytest
 
 from fakes import campaign_file, offered
@@ -60,3 +61,17 @@ async def test_what_no_site_offers_is_not_waited_for(clock: HandClock) -> None:
 
 async def test_a_site_that_refuses_the_team_says_what_it_offers_to_anybody(clock: HandClock) -> None:
     assert await asked(clock, {"a"}, Offering("east", ["a"], is_refusing=True)) == ({"east"}, [])
+
+
+async def test_sites_are_asked_at_the_same_time(clock: HandClock) -> None:
+    """One that answers only when the other was asked, and the other way round."""
+    asked_too = {"east": anyio.Event(), "west": anyio.Event()}
+
+    class Waiting(Offering):
+        async def describe(self, team: str) -> Description:
+            asked_too[self.name].set()
+            await asked_too[{"east": "west", "west": "east"}[self.name]].wait()
+            return await super().describe(team)
+
+    with anyio.fail_after(5.0):
+        assert await asked(clock, {"a"}, Waiting("east", ["a"]), Waiting("west", ["a"])) == ({"east", "west"}, [])
