@@ -96,7 +96,7 @@ class BayesianPlanner:
         seed: int = 0,
         warm: Sequence[Observation] = (),
         initial: int | None = None,
-        device: str = "auto",
+        device: str = "cpu",
     ) -> None:
         require("botorch", "torch", "scipy")
         _check(objectives, constraints, initial)
@@ -291,7 +291,7 @@ def bayesian(
     warm: Sequence[Observation] = (),
     initial: int | None = None,
     time: float = 1.0,
-    device: str = "auto",
+    device: str = "cpu",
 ) -> Planner:
     """Bayesian optimisation with BoTorch: proposes points where a model of what was observed expects most.
 
