@@ -108,7 +108,7 @@ def test_a_bayesian_planner_copes_with_any_history_of_any_constrained_space(spac
     pending = [o.point for o in history[:2]] if data.draw(st.booleans()) else []
     points = first.ask(2, pending)
     assert all(space.problems(point) == [] for point in points)
-    known = {Codec(space).key(o.point) for o in history}
+    known = {Codec(space).key(o.point) for o in history if o.outcome != "abandoned" or o.point in pending}
     assert len(known | {Codec(space).key(point) for point in points}) == len(known) + len(points)
     second.tell(history[:3])
     second.tell(history[3:])
