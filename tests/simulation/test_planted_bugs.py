@@ -232,7 +232,7 @@ def _question_of_a_member(real: Callable[..., Any], joined: Agreement) -> Callab
         (overdraw, "below zero"),
         (let_money_vanish, "do not add up|was charged"),
         (charge_more_than_was_used, "its use comes to"),
-        (charge_for_refusals, "its runs were charged|add up"),
+        (charge_for_refusals, "its runs were charged|add up|below zero"),
         (answer_before_it_is_on_disk, "."),
         (save_no_rows, "."),
         (believe_something_else, "gave something else"),
