@@ -13,6 +13,7 @@ AT_A_TIME = 2
 DoneWell = Callable[[Path], None]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "done_well" in getattr(item, "fixturenames", ()):
