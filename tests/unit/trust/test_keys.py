@@ -2,6 +2,7 @@
 
 import hashlib
 import stat
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,9 @@ def test_both_halves_must_verify() -> None:
     assert not KEY.public.verify(MESSAGE, elsewhere[:ED25519_SIGNATURE_BYTES] + good_ml_dsa)
 
 
-@pytest.mark.parametrize("signature", [b"", b"x", bytes(SIGNATURE_BYTES), SIGNATURE[:-1], SIGNATURE + b"\0"])
+@pytest.mark.parametrize(
+    "signature", [b"", b"x", bytes(SIGNATURE_BYTES), SIGNATURE[:-1], SIGNATURE + b"\0"], ids=count()
+)
 def test_a_malformed_signature_is_just_wrong(signature: bytes) -> None:
     assert not KEY.public.verify(MESSAGE, signature)
 

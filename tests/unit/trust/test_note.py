@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from itertools import count
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -75,13 +76,14 @@ def test_an_empty_ledger_has_a_checkpoint() -> None:
         NOTE.replace("AAEC", "BAEC"),
         f"{BODY}\nlater\n\n{SIGNATURES}",
     ],
+    ids=count(),  # signatures differ from process to process
 )
 def test_a_changed_text_is_not_believed(changed: str) -> None:
     with pytest.raises(IntegrityBroken):
         read_checkpoint(changed, KEY.public)
 
 
-@pytest.mark.parametrize(("kept", "missing"), [(FIRST, "ML-DSA-65"), (SECOND, "Ed25519")])
+@pytest.mark.parametrize(("kept", "missing"), [(FIRST, "ML-DSA-65"), (SECOND, "Ed25519")], ids=count())
 def test_one_signature_is_not_enough(kept: str, missing: str) -> None:
     with pytest.raises(IntegrityBroken, match=f"lacks the {missing} signature"):
         read_checkpoint(f"{BODY}\n\n{kept}\n", KEY.public)
@@ -143,6 +145,7 @@ def test_extension_lines_are_read_past_but_signed() -> None:
         f"{BODY}\n\n\u2014 us-fusion-lab\n",
         f"{BODY}\n\n{(FIRST + chr(10)) * 65}",
     ],
+    ids=count(),  # signatures differ from process to process
 )
 def test_what_is_not_a_checkpoint_is_refused(text: str) -> None:
     with pytest.raises(IntegrityBroken):
