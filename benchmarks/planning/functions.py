@@ -28,13 +28,6 @@ _P = 1e-4 * np.array(
 )
 
 
-def branin(x: Sequence[float]) -> float:
-    """Return Branin's function of (-5..10, 0..15): three minima of 0.397887."""
-    a, b = x
-    bend = b - 5.1 / (4 * math.pi**2) * a**2 + 5 / math.pi * a - 6
-    return bend**2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(a) + 10
-
-
 def hartmann6(x: Sequence[float]) -> float:
     """Return Hartmann's function of the six-dimensional unit cube: minimum -3.32237."""
     return -float(_ALPHA @ np.exp(-(_A * (np.asarray(x) - _P) ** 2).sum(axis=1)))
@@ -103,12 +96,7 @@ def functions() -> list[Problem]:
     )
     box = _problem
     return [
-        Problem(
-            "branin", "function", "Branin, 2 real", Space((Real("x0", -5, 10), Real("x1", 0, 15))),
-            lambda p: branin([float(v) for v in p.values()]), minimum=0.397887,
-        ),
         box("hartmann6-noisy", "Hartmann, 6 real; noise 0.3", hartmann6, 6, 0, 1, -3.32237, noise=0.3),
-        box("rosenbrock5", "Rosenbrock, 5 real", rosenbrock, 5, -2.048, 2.048, 0.0),
         box("ackley10", "Ackley, 10 real", lambda x: ackley([v - 1.3 for v in x]), 10, -5, 10, 0.0),
         Problem(
             "func2c", "function", "Func-2C, 2 choices and 2 real",

@@ -1,5 +1,7 @@
 import json
 import math
+import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,9 @@ import pytest
 from renkei.cli import main
 from renkei.errors import ConfigError
 from renkei.ledger import verify
+from renkei.model.space import Value
 from renkei.sim import Result, Scenario, load_scenario, parse_scenario, run_scenario
+from renkei.sim._federation import _World
 from renkei.sim._keys import sim_key
 from renkei.sim._plots import draw_result
 from renkei.sim._tables import allocation_table, event_table, site_table, summary, team_table
@@ -267,3 +271,105 @@ def test_ends_come_in_groups_where_an_engine_is_polled() -> None:
     ends = list(result.sites["us-lab"].ended_s)
     assert all(at % 300.0 < 2.0 for at in ends)  # the way back to the campaign is a fraction of a second
     assert len({int(at // 300.0) for at in ends}) < len(ends)
+
+
+SIMULATED = """
+[scenario]
+name = "simulated-and-measured"
+time = "20 d"
+[parties]
+us = { name = "United States" }
+jp = { name = "Japan" }
+[institutions]
+us-lab = { name = "US lab", party = "us" }
+jp-lab = { name = "JP lab", party = "jp" }
+[procedures]
+measure = { parameters = 2, one_in = 200, infeasible = 0.1, run = "3 h", time_limit = "9 h" }
+[approximations]
+simulate = { of = "measure", off = 0.1, price = 0.05, run = "10 min", time_limit = "1 h" }
+[teams]
+both = { name = "Both", institutions = ["us-lab", "jp-lab"] }
+[sites.instrument]
+institution = "us-lab"
+procedures = ["measure"]
+slots = 2
+charge = { unit = "sample", per_run = 1.0 }
+gives = { both = "100 sample" }
+[sites.computer]
+institution = "jp-lab"
+approximations = ["simulate"]
+slots = 4
+charge = { unit = "node-hour", per_hour = 2.0 }
+gives = { both = "60 node-hour" }
+[[campaign]]
+name = "search"
+team = "both"
+procedure = "measure"
+approximations = ["simulate"]
+planner = "bayesian"
+parallel = 2
+trials = 80
+"""
+
+
+def test_a_simulation_informs_and_a_measurement_discovers() -> None:
+    result = run_scenario(parse_scenario(SIMULATED), seed=3)
+    (found,) = result.campaigns
+    assert found.state == "reached"
+    assert found.sites["computer"] > 0
+    assert found.sites["instrument"] > 0
+    assert found.charges["sample"] == result.sites["instrument"].outcomes.total()
+    assert found.discovered_s is not None
+    assert found.discovered_s > 3600.0  # no simulation takes so long
+
+
+def test_alone_there_is_no_simulation_and_what_it_is_worth_is_measured_instead() -> None:
+    alone = run_scenario(parse_scenario(SIMULATED), seed=3, joint=False)
+    (found,) = alone.campaigns
+    assert found.sites.keys() == {"instrument"}
+    granted = {(use.site, use.unit): use.granted for use in alone.allocations}
+    simulated_h = 2.0 * math.exp(0.3**2 / 2) / 6
+    assert granted == {("instrument", "sample"): pytest.approx(100 + 60 / simulated_h * 0.05, rel=1e-3)}
+
+
+def test_a_simulation_is_off_by_what_the_scenario_says_and_works_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, float, float, float | None]] = []
+    measure = _World._measure
+
+    def watch(
+        self: _World, procedure: str, point: Mapping[str, Value], chance: random.Random
+    ) -> dict[str, float] | None:
+        outputs = measure(self, procedure, point, chance)
+        truth = measure(self, "measure", {**point, "x1": min(float(point["x1"]), 0.9)}, chance)
+        assert truth is not None
+        seen.append((procedure, float(point["x1"]), truth["distance"], outputs and outputs["distance"]))
+        return outputs
+
+    monkeypatch.setattr(_World, "_measure", watch)
+    run_scenario(parse_scenario(SIMULATED.replace("off = 0.1", "off = 0.3")), seed=3)
+    for procedure, x1, truth, told in seen:
+        if procedure == "simulate":
+            assert told is not None
+        else:
+            assert (told is None) == (x1 > 0.9)
+        if told is not None and x1 <= 0.9:
+            assert abs(told - truth) <= (0.3 + 1e-9 if procedure == "simulate" else 0.0)
+    assert {procedure for procedure, *_ in seen} == {"simulate", "measure"}
+
+
+def test_mistakes_about_approximations_are_told() -> None:
+    assert "an approximation of 'other'" in mistakes(
+        SIMULATED.replace('procedure = "measure"', 'procedure = "other"')
+        .replace(
+            "[approximations]",
+            'other = { parameters = 1, one_in = 9, run = "1 h", time_limit = "2 h" }\n[approximations]',
+        )
+        .replace('procedures = ["measure"]', 'procedures = ["measure", "other"]')
+    )
+    assert "procedures or approximations that the site offers" in mistakes(
+        SIMULATED.replace('approximations = ["simulate"]\nslots', "slots")
+    )
+    assert "a site that offers 'simulate'" in mistakes(
+        SIMULATED.replace('approximations = ["simulate"]\nslots', 'procedures = ["measure"]\nslots')
+    )
+    assert "the name of an approximation in this file" in mistakes(SIMULATED.replace('["simulate"]', '["simulates"]'))

@@ -72,7 +72,7 @@ class Runner:
         self._committed: Counter[str] = Counter()  # by unit, millionths: spent, and held by runs that have not ended
         self._held: dict[str, tuple[Route, int]] = {}  # by run that has not ended, millionths of its route's unit
         self._limits = {limit.unit: limit.micro for limit in campaign.file.stop.cost}
-        self._is_asking = self._is_space_used_up = False
+        self._is_asking = self._has_no_point = False
         self._over: tuple[str, str] | None = None
         self._stop_asked = ""
         self._cancelled: set[str] = set()
@@ -151,7 +151,7 @@ class Runner:
             n = min(n, file.stop.trials - len(campaign.trials.rows) - campaign.owes_confirmation)
         if campaign.is_confirming:
             n = 1 if campaign.owes_confirmation and not campaign.trials.pending else 0
-        if n <= 0 or self._is_asking or self._is_space_used_up:
+        if n <= 0 or self._is_asking or self._has_no_point:
             return
         if file.planner.name in QUICK_PLANNERS:
             self._proposed(n, self.campaign.question(n)())
@@ -173,7 +173,7 @@ class Runner:
 
     def _proposed(self, n: int, points: Sequence[Point]) -> None:
         self._waiting += self.campaign.propose(points)
-        self._is_space_used_up = len(points) < n
+        self._has_no_point = len(points) < n  # until a trial ends
 
     def _send(self, tasks: TaskGroup) -> bool:
         """Request runs for the trials that wait, and have the requests leave once they are durable; whether any do."""
@@ -343,6 +343,7 @@ class Runner:
                 self._retry(row)
             case outcome:
                 now = campaign.clock.monotonic()
+                self._has_no_point = False
                 self._release(row)
                 route.ended(outcome, row.fault, row.queue_s, row.run_s, held - row.micro, now)
                 if outcome == "succeeded":
@@ -368,6 +369,7 @@ class Runner:
             return  # the trial stays pending, for when the campaign is resumed
         is_hopeless = (row.state == "cancelled" and not is_own_wish) or (row.state == "failed" and not row.retryable)
         if is_hopeless or n_failed > campaign.file.retries:
+            self._has_no_point = False
             campaign.abandon(trial.trial, f"{row.state} at {row.site}: {row.message}")
         else:
             self._waiting.append(trial)
@@ -426,7 +428,7 @@ class Runner:
             return None
         if stop.trials is not None and len(campaign.trials.rows) >= stop.trials:
             return "exhausted", f"all {stop.trials} trials were made"
-        if self._is_space_used_up:
+        if self._has_no_point:
             return "exhausted", "no untried point is left"
         if campaign.is_confirming and not campaign.owes_confirmation:
             return "exhausted", f"its cost of {', '.join(str(limit) for limit in stop.cost)} is used up"

@@ -40,7 +40,7 @@ def planner_sources(file: Campaign, routes: Iterable[Route] = ()) -> tuple[Sourc
         if not price:
             wrong.append(f"source#{n}.price: found none, expected what a trial costs, in one unit for all sources")
             continue
-        found.append(Source(source.label, price, counts=source.counts))
+        found.append(Source(source.label, price, counts=source.counts, parallel=source.parallel))
     if len(units) > 1:
         wrong.append(
             f"source: found runs that are charged in {', '.join(units)}, expected a price in every [[source]], in one"

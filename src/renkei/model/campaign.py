@@ -100,6 +100,13 @@ class Source(Table):
         gt=0,
         description="What a trial is charged, in one unit for all sources; left out, what sites reserve for a run.",
     )
+    parallel: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Where the planner chooses the source: at most so many trials there at the same time, for example "
+        "as many as its instruments work on. Left out, any number.",
+    )
     version: Text | None = Field(default=None, description="Its version; left out, any.")
     sites: Distinct[Name] = Field(default=(), description="The sites that may run it; left out, any that offers it.")
     fixed: dict[str, Scalar] = Field(

@@ -27,12 +27,14 @@ class Source:
         price: What a trial is charged, in one unit for all sources, above 0.
         seconds: How long a trial should take, waiting included; 0 where nobody knows.
         counts: Whether its results are what the campaign is after. Those of other sources only inform.
+        parallel: How many trials may be on their way there at the same time; None for any number.
     """
 
     name: str
     price: float = 1.0
     seconds: float = 0.0
     counts: bool = True
+    parallel: int | None = None
 
 
 class Planner(Protocol):

@@ -42,7 +42,7 @@ class SourceProcess:
     Attributes:
         rows: Where, n x n_columns.
         at: The place of each row's source, n.
-        values: What, in the units of its source, n.
+        values: What, in the units of its source, as it was or may have been: n_draws x n.
         mean: m by source, n_sources.
         share: a by source, n_sources.
         deviation: b by source, n_sources; 0 where a source counts.
@@ -71,29 +71,41 @@ class SourceProcess:
         covariance = self._covariance(self.rows, self.at)
         variance = torch.where(self.known.isnan(), self.noise[self.at], self.known).clamp_min(_MIN_NOISE)
         factor = torch.linalg.cholesky(covariance + torch.diag(variance + _JITTER))
-        residual = (self.values - self.mean[self.at]).unsqueeze(-1)
+        residual = (self.values - self.mean[self.at]).T
         object.__setattr__(self, "_factor", factor)
-        object.__setattr__(self, "_slope", torch.cholesky_solve(residual, factor).squeeze(-1))
+        object.__setattr__(self, "_slope", torch.cholesky_solve(residual, factor))
 
-    def believing(self, rows: Tensor, at: Tensor) -> "SourceProcess":
-        """Return the process as if every one of `rows` had given what is expected there at its source."""
+    def imagining(self, rows: Tensor, at: Tensor, chances: Tensor) -> "SourceProcess":
+        """Return the process as if `rows` had ended at their sources, with values drawn from what they may give.
+
+        Args:
+            rows: n x n_columns.
+            at: The place of each row's source, n.
+            chances: Standard normal numbers to draw with, n x n_draws; the process itself has one draw.
+        """
         if len(rows) == 0:
             return self
-        expected = self.mean[at] + self._covariance(rows, at) @ self._slope
-        return replace(
+        n = len(self.rows)
+        there = torch.cat([self.at, at])
+        unknown = torch.full((len(rows),), math.nan, dtype=self.known.dtype)
+        whole = replace(
             self,
             rows=torch.cat([self.rows, rows]),
-            at=torch.cat([self.at, at]),
-            values=torch.cat([self.values, expected]),
-            known=torch.cat([self.known, torch.full_like(expected, math.nan)]),
+            at=there,
+            values=torch.cat([self.values, self.mean[at][None]], dim=1),
+            known=torch.cat([self.known, unknown]),
         )
+        factor = whole._factor
+        solved = torch.linalg.solve_triangular(factor[:n, :n], (self.values - self.mean[self.at]).T, upper=False)
+        drawn = self.mean[at][:, None] + factor[n:, :n] @ solved + factor[n:, n:] @ chances
+        return replace(whole, values=torch.cat([self.values.expand(chances.shape[1], -1), drawn.T], dim=1))
 
     def truth_mean(self, rows: Tensor) -> Tensor:
-        """Return what is expected of the truth: n x n_columns to n."""
-        return self.mean[self.truth] + self._covariance(rows, self._places(rows, self.truth)) @ self._slope
+        """Return what is expected of the truth: n x n_columns to n_draws x n."""
+        return self.mean[self.truth] + (self._covariance(rows, self._places(rows, self.truth)) @ self._slope).T
 
     def foresight(self, rows: Tensor, source: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what is expected of the truth, its deviation, and how far a trial at `source` will move what is.
+        """Return what is expected of the truth, n_draws x n, and by how much that is uncertain and will move, n each.
 
         The last is the standard deviation of the truth's posterior mean after that trial, as seen before it
         (Frazier, Powell and Dayanik 2009).
@@ -106,7 +118,7 @@ class SourceProcess:
         solved = torch.linalg.solve_triangular(self._factor, true.T, upper=False)
         amplitude = self.share[self.truth]
         variance = (amplitude.square() - solved.square().sum(0)).clamp_min(1e-12)
-        mean = self.mean[self.truth] + true @ self._slope
+        mean = self.mean[self.truth] + (true @ self._slope).T
         if source == self.truth:
             both, seen = variance, variance
         else:
@@ -152,16 +164,15 @@ def fit_sources(
 ) -> tuple[SourceProcess, float]:
     """Return the process of highest posterior density, and the negative logarithm of that density.
 
-    Values are standardised by source. Lengthscales have the prior of `_gp.fit`; the truth's a is log-normal around 1,
-    that of another source normal around 1 with deviation 1/2; its b is log-normal around 0.3: a source is taken to be
-    good until its values say otherwise. Noise variances are log-normal around exp(-7), and wide: the few trials that
-    count say little of their noise, and where it is taken for large they are believed too little. The fit depends on
-    the data alone.
+    Lengthscales have the prior of `_gp.fit`; the truth's a is log-normal around 1. Relative to it, that of another
+    source is normal around 1 with deviation 1/2, and its b log-normal around 0.3: a source is taken to be good until
+    its values say otherwise. Noise variances are log-normal around exp(-7), and wide: few trials that count say little
+    of their noise, and where it is taken for large they are believed too little. The fit depends on the data alone.
 
     Args:
         rows: Where, n x n_columns.
         at: The place of each row's source, n.
-        values: What, standardised, n.
+        values: What, of about unit spread, n.
         known: Variance of each value, NaN where it is to be learned, n.
         slopes: How much a value changes with the output that it was made from, n: by it densities over outputs that
             were scaled in different ways compare (Snelson, Rasmussen and Ghahramani 2004).
@@ -189,7 +200,7 @@ def fit_sources(
         raise ValueError("the fit of the sources did not converge")
     scales, mean, share, deviation, noise = (torch.from_numpy(each) for each in density.unpacked(best_theta))
     truth = list(counts).index(True)
-    process = SourceProcess(rows, at, values, mean, share, deviation, noise, known, scales, owner, truth)
+    process = SourceProcess(rows, at, values[None], mean, share, deviation, noise, known, scales, owner, truth)
     return process, best_loss - float(slopes[chosen].log().sum())
 
 
@@ -197,7 +208,7 @@ class _Density:
     """The negative logarithm of the posterior density of hyperparameters, with its gradient.
 
     The hyperparameters: log lengthscales of u; m and log a of the truth; log noise variance by source; then for every
-    source that informs the log lengthscales of d, m, a and log b.
+    source that informs the log lengthscales of d, m, its a by that of the truth, and the logarithm of its b by that.
 
     Args:
         rows: See `fit_sources`, as are the others.
@@ -250,12 +261,13 @@ class _Density:
         """Return lengthscales, (1 + n_sources) x n_parameters, and means, shares, deviations and noise, n_sources."""
         d = self.n_parameters
         scales = np.tile(np.exp(theta[:d]), (1 + self.n_sources, 1))
-        mean, share = np.full(self.n_sources, theta[d]), np.full(self.n_sources, math.exp(theta[d + 1]))
+        size = math.exp(theta[d + 1])
+        mean, share = np.full(self.n_sources, theta[d]), np.full(self.n_sources, size)
         deviation, noise = np.zeros(self.n_sources), np.exp(theta[self._noises])
         for source, part in zip(self.informing, self._parts, strict=True):
             own = theta[part]
             scales[1 + source] = np.exp(own[:d])
-            mean[source], share[source], deviation[source] = own[d], own[d + 1], math.exp(own[d + 2])
+            mean[source], share[source], deviation[source] = own[d], own[d + 1] * size, math.exp(own[d + 2]) * size
         return scales, mean, share, deviation, noise
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -268,7 +280,7 @@ class _Density:
         own_parts: list[tuple[float, np.ndarray, np.ndarray]] = []
         for part, places, squares in zip(self._parts, self._own, self._own_squares, strict=True):
             m = len(places)
-            size = math.exp(2.0 * theta[part.start + d + 2])
+            size = math.exp(2.0 * (theta[part.start + d + 2] + theta[d + 1]))
             alike, fall = _matern_and_slope((squares @ np.exp(-2.0 * theta[part][:d])).reshape(m, m))
             covariance[np.ix_(places, places)] += size * alike
             own_parts.append((size, alike, fall))
@@ -290,7 +302,7 @@ class _Density:
             * ((weight * np.outer(amplitude, amplitude) * falling).ravel() @ self._squares)
         )
         found[d] = -slope[self._counted].sum()
-        found[d + 1] = math.exp(theta[d + 1]) * by_row[self._counted].sum()
+        found[d + 1] = amplitude @ by_row
         found[self._noises] = noises * np.bincount(
             self._at, np.where(is_learned, weight.diagonal(), 0.0), minlength=self.n_sources
         )
@@ -300,8 +312,9 @@ class _Density:
             own_weight, gradient = weight[np.ix_(places, places)], found[part]
             gradient[:d] = -2.0 * np.exp(-2.0 * theta[part][:d]) * size * ((own_weight * fall).ravel() @ squares)
             gradient[d] = -slope[places].sum()
-            gradient[d + 1] = by_row[places].sum()
+            gradient[d + 1] = math.exp(theta[d + 1]) * by_row[places].sum()
             gradient[d + 2] = 2.0 * size * (own_weight * alike).sum()
+            found[d + 1] += gradient[d + 2]
 
         away = theta - self._prior_mean
         away[self._relative] -= 2.0 * theta[d + 1]

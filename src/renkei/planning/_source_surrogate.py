@@ -21,6 +21,9 @@ from renkei.planning._source_model import SourceProcess, fit_sources
 _LOG_RATIO = 10.0
 """Positive outputs that span more than this are tried in the logarithm, too."""
 
+_N_DRAWS = 16
+"""Of what pending trials may give."""
+
 MAX_ROWS = 1000
 """Models keep at most so many trials of each source: the best half of so many, the rest evenly spread."""
 
@@ -75,8 +78,8 @@ class SourceSurrogate:
         self._rows, self._at = torch.from_numpy(rows), torch.from_numpy(at)
         self._feasibility = _feasibilities(histories, kept, counts, owner)
         with torch.no_grad():
-            loss, log_holds = self._goal.expected([p.truth_mean(self._rows) for p in self._processes])
-        order = np.lexsort((loss.numpy(), ~log_holds.numpy()))
+            loss, holds = self._goal.expected([p.truth_mean(self._rows) for p in self._processes])
+        order = np.lexsort((loss[0].numpy(), ~holds[0].numpy()))
         self.best_rows = rows[order[:64]]
 
     @property
@@ -93,16 +96,21 @@ class SourceSurrogate:
         """Return the logarithm of what a trial at each source is worth, its price apart: n_sources.
 
         Args:
-            pending: Points on their way, n_pending x n_columns; the model believes what it expects of them.
+            pending: Points on their way, n_pending x n_columns. What each may give is drawn from the model, and what a
+                trial is worth is averaged over that: the first of several at the best place may disappoint.
             at: The place of the source of each, n_pending.
         """
         waiting, places = torch.from_numpy(pending), torch.tensor(list(at), dtype=torch.long)
         with torch.no_grad():
-            processes = [process.believing(waiting, places) for process in self._processes]
+            halves = [torch.randn(len(waiting), _N_DRAWS // 2, dtype=torch.double) for _ in self._processes]
+            processes = [
+                process.imagining(waiting, places, torch.cat([half, -half], dim=1))
+                for process, half in zip(self._processes, halves, strict=True)
+            ]
             rows, sources = torch.cat([self._rows, waiting]), torch.cat([self._at, places])
             loss, holds = self._goal.expected([process.truth_mean(rows) for process in processes])
             counted = torch.tensor(self._counts)[sources]
-            confirmed, believed = _lowest(loss, holds & counted, loss), _lowest(loss, holds, loss)
+            confirmed, believed = _lowest(loss, holds & counted), _lowest(loss, holds)
         return [
             Gain(
                 processes,
@@ -133,7 +141,7 @@ class Gain(AcquisitionFunction):
         processes: Sequence[SourceProcess],
         goal: "_Goal",
         source: int,
-        best: float,
+        best: Tensor,
         feasibility: Sequence[Feasibility],
     ) -> None:
         super().__init__(model=None)  # pyright: ignore[reportArgumentType] - nothing asks it
@@ -146,6 +154,7 @@ class Gain(AcquisitionFunction):
         seen = [process.foresight(rows, self._source) for process in self._processes]
         found = self._goal.log_improvement([(mean, moved) for mean, _, moved in seen], self._best)
         found = found + self._goal.log_holds([(mean, deviation) for mean, deviation, _ in seen])
+        found = found.logsumexp(dim=0) - math.log(len(found))
         for works in self._works:
             found = found + works.log_probability(rows)
         return found
@@ -163,7 +172,7 @@ class Belief(AcquisitionFunction):
         rows = X.squeeze(-2)
         seen = [process.foresight(rows, process.truth) for process in self._processes]
         loss, _ = self._goal.expected([mean for mean, _, _ in seen])
-        found = self._goal.log_holds([(mean, deviation) for mean, deviation, _ in seen]) - loss
+        found = (self._goal.log_holds([(mean, deviation) for mean, deviation, _ in seen]) - loss)[0]
         return found if self._works is None else found + self._works.log_probability(rows)
 
 
@@ -186,7 +195,7 @@ class _Goal:
         ]
 
     def expected(self, means: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the loss of expected outputs, and whether they hold every constraint: n each."""
+        """Return the loss of expected outputs, and whether they hold every constraint: n_draws x n each."""
         value = means[self._place]
         loss = {"minimize": value, "maximize": -value, "target": (value - self._target).abs()}[self._goal]
         holds = torch.ones_like(value, dtype=torch.bool)
@@ -194,20 +203,25 @@ class _Goal:
             holds = holds & (means[place] >= lower) & (means[place] <= upper)
         return loss, holds
 
-    def log_improvement(self, outputs: Sequence[tuple[Tensor, Tensor]], best: float) -> Tensor:
-        """Return log E[max(0, best - loss)] of outputs that are normal with these means and deviations: n."""
+    def log_improvement(self, outputs: Sequence[tuple[Tensor, Tensor]], best: Tensor) -> Tensor:
+        """Return log E[max(0, best - loss)] of outputs that are normal with these means and deviations: n_draws x n.
+
+        Args:
+            outputs: Means, n_draws x n, and deviations, n.
+            best: n_draws x 1.
+        """
         mean, deviation = outputs[self._place]
         if self._goal != "target":
             below = best - mean if self._goal == "minimize" else best + mean
             return _log_excess(below / deviation) + deviation.log()
         # The gain is a triangle of half-width `best` around the target: a sum of three ramps.
         away = -(mean - self._target).abs()
-        ramps = [_log_excess((away + shift) / deviation) for shift in (best, 0.0, -best)]
+        ramps = [_log_excess((away + shift) / deviation) for shift in (best, torch.zeros_like(best), -best)]
         rest = -2.0 * torch.exp(ramps[1] - ramps[0]) + torch.exp(ramps[2] - ramps[0])
         return ramps[0] + torch.log1p(rest.clamp_min(-1.0 + 1e-12)) + deviation.log()
 
     def log_holds(self, outputs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Return the log probability that every constraint holds, outputs being independent: n."""
+        """Return the log probability that every constraint holds, outputs being independent: n_draws x n."""
         found = torch.zeros_like(outputs[0][0])
         for place, lower, upper in self._bounds:
             mean, deviation = outputs[place]
@@ -235,9 +249,18 @@ def _log_excess(u: Tensor) -> Tensor:
     return torch.where(u > -5.0, plain, tail)
 
 
-def _lowest(loss: Tensor, among: Tensor, every: Tensor) -> float:
-    """Return the lowest loss of those `among`; where there are none, one that any point would improve on."""
-    return float(loss[among].min()) if bool(among.any()) else float(every.max())
+def _lowest(loss: Tensor, among: Tensor) -> Tensor:
+    """Return the lowest loss of those `among`, by draw; where there are none, one that any point would improve on.
+
+    Args:
+        loss: n_draws x n.
+        among: n_draws x n.
+
+    Returns:
+        n_draws x 1.
+    """
+    lowest = loss.where(among, math.inf).min(dim=1, keepdim=True).values
+    return lowest.where(among.any(dim=1, keepdim=True), loss.max(dim=1, keepdim=True).values)
 
 
 def _kept(history: History, objective: Objective) -> np.ndarray:
@@ -286,18 +309,21 @@ class _Scale:
 
 
 def _scalings(values: Sequence[np.ndarray], counts: Sequence[bool], *, may_log: bool) -> Iterator[list[_Scale]]:
-    """Yield what may turn an output into one of unit spread, by source; those that count share one.
+    """Yield what may turn an output into one of about unit spread, by source; those that count share one.
 
-    Plainly at every source; and in the logarithm at those that count, where their values span much, and at others that
+    All share one, as where a source is about right, or each that informs has its own, as where it has other units. Both
+    plainly at every source; and in the logarithm at those that count, where their values span much, and at others that
     are positive.
     """
     there = [v[np.isfinite(v)] for v in values]
     counted = np.concatenate([v for v, c in zip(there, counts, strict=True) if c])
-    yield [_Scale.fit(counted if c else v, log=False) for v, c in zip(there, counts, strict=True)]
+    logs = [[False] * len(there)]
     if may_log and counted.min() > 0.0 and counted.max() / counted.min() > _LOG_RATIO:
-        yield [
-            _Scale.fit(counted if c else v, log=c or bool((v > 0.0).all())) for v, c in zip(there, counts, strict=True)
-        ]
+        logs.append([c or bool((v > 0.0).all()) for v, c in zip(there, counts, strict=True)])
+    for by_source in logs:
+        yield [_Scale.fit(counted if c else v, log=log) for v, c, log in zip(there, counts, by_source, strict=True)]
+        if not all(counts) and len(set(by_source)) == 1:
+            yield [_Scale.fit(np.concatenate(there), log=by_source[0])] * len(there)
 
 
 def _feasibilities(

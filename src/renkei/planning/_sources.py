@@ -66,11 +66,13 @@ class MultiSourcePlanner:
     After the initial design no more is spent on sources that only inform than on those that count: where they mislead,
     that loses at most half.
 
-    Pending points are believed to give what the model expects of them (the kriging believer; Ginsbourger, Le Riche and
-    Carraro 2010). Points of abandoned trials rest and may come again as with `BayesianPlanner`. `ask(n)` gives the
-    points of n calls of `ask(1)`, each with the former ones pending. Every point says under `SOURCE` where it is to be
-    tried; the points of pending trials and of observations say so, too. Those of `warm` that do not are taken as from
-    the first source that counts.
+    What a trial is worth is averaged over what pending ones may give, drawn from the model: the first of several at
+    the best place may disappoint. While the first trials that count are on their way, a source that informs is
+    searched as if it counted. Where a trial that counts is worth most but its source has as many on their way as it
+    may, the planner waits: it gives no point. Points of abandoned trials rest and may come again as with
+    `BayesianPlanner`. `ask(n)` gives the points of n calls of `ask(1)`, each with the former ones pending. Every
+    point says under `SOURCE` where it is to be tried; the points of pending trials and of observations say so, too.
+    Those of `warm` that do not are taken as from the first source that counts.
 
     Args:
         space: What to search. Every point of a pool is compared; so is every point of a discrete space of up to
@@ -157,7 +159,10 @@ class MultiSourcePlanner:
         self._fitted = None
 
     def ask(self, n: int, pending: Sequence[Point] = ()) -> list[Point]:
-        """Return up to `n` points; fewer, or none, when every point of a discrete space or pool is told or pending."""
+        """Return up to `n` points; fewer, or none, when every point of a discrete space or pool is told or pending.
+
+        Or when all sources have as many pending as they may.
+        """
         found: list[Point] = []
         while len(found) < n and (point := self._next([*pending, *found])) is not None:
             found.append(point)
@@ -173,7 +178,8 @@ class MultiSourcePlanner:
         if self._n_counted_works() < _N_WORKING:
             return self._of_design(place, waiting)
         with self._model(derived_seed(self._seed, "confirm", sum(self._n_told) + waiting.n)) as seed:
-            if (best := self._best(self._surrogate().belief(), place, waiting, seed)) is not None:
+            surrogate = self._surrogate()
+            if (best := self._best(surrogate.belief(), surrogate, place, waiting, seed)) is not None:
                 return self._named(best[0], place)
         return self._of_design(place, waiting)
 
@@ -184,49 +190,80 @@ class MultiSourcePlanner:
         for place in self._unfinished(waiting):
             if (point := self._of_design(place, waiting)) is not None:
                 return point
+        next_point = self._modelled if self._n_counted_works() >= _N_WORKING else self._meanwhile
         with self._model(derived_seed(self._seed, "ask", sum(self._n_told) + waiting.n)) as seed:
-            if (point := self._modelled(waiting, seed)) is not None:
+            if (point := next_point(waiting, seed)) is not None:
                 return point
-        return self._of_design(self._counting(waiting), waiting)
+        place = self._counting(waiting)
+        return None if self._is_full(place, waiting) else self._of_design(place, waiting)
 
     def _unfinished(self, waiting: "_Waiting") -> Iterator[int]:
         """Yield the sources that want another point before there is a model."""
         for place, wanted in enumerate(self._n_initial):
-            if self._n_told[place] + len(waiting.keys[place]) < wanted and not self._is_silent(place):
+            if self._n_told[place] + len(waiting.keys[place]) < wanted and self._is_open(place, waiting):
                 yield place
-        n_works, n_waiting = self._n_counted_works(), sum(len(waiting.keys[place]) for place in self._counting_places)
-        if n_works < _N_WORKING or n_works + n_waiting < _N_COUNTED:
+        n_waiting = sum(len(waiting.keys[place]) for place in self._counting_places)
+        if self._n_counted_works() + n_waiting < _N_COUNTED and not self._is_full(self._counting(waiting), waiting):
             yield self._counting(waiting)
 
-    def _modelled(self, waiting: "_Waiting", seed: int) -> Point | None:
-        """Return the trial with the largest gain by cost; None when no point is left."""
-        surrogate = self._surrogate()
-        busy = [
-            [*keys.values(), *self._resting(place).values(), *self._abandoned[place].given_up(_MAX_GIVEN_UP)]
-            for place, keys in enumerate(waiting.keys)
+    def _meanwhile(self, waiting: "_Waiting", seed: int) -> Point | None:
+        """Return a trial at a source that only informs, as if it counted, while the first that count are on their way.
+
+        None where another trial there may not be, or is nowhere.
+        """
+        from renkei.planning._source_surrogate import SourceSurrogate
+
+        may_inform = self._may_inform(waiting)
+        places = [
+            place
+            for place, history in enumerate(self._histories)
+            if not self._counts[place]
+            and may_inform[place]
+            and self._is_open(place, waiting)
+            and 0 < history.n_works < 2 * self._n_initial[place]
         ]
+        if not places:
+            return None
+        place = max(places, key=lambda place: self._histories[place].n_works)
+        surrogate = SourceSurrogate([self._histories[place]], [True], self._objective, self._constraints)
+        busy = self._busy(place, waiting)
+        [gain] = surrogate.acquisitions(self._rows.stacked(busy), [0] * len(busy))
+        best = self._best(gain, surrogate, place, waiting, derived_seed(seed, "rows"))
+        return None if best is None else self._named(best[0], place)
+
+    def _busy(self, place: int, waiting: "_Waiting") -> list[list[float]]:
+        """Return where a source's trials are on their way, or may come again."""
+        resting, given_up = self._resting(place), self._abandoned[place].given_up(_MAX_GIVEN_UP)
+        return [*waiting.keys[place].values(), *resting.values(), *given_up]
+
+    def _modelled(self, waiting: "_Waiting", seed: int) -> Point | None:
+        """Return the trial with the largest gain by cost.
+
+        None when no point is left, or that trial has to wait for another one at its source to end.
+        """
+        surrogate = self._surrogate()
+        busy = [self._busy(place, waiting) for place in range(len(self._sources))]
         rows, places = list(chain(*busy)), [place for place, known in enumerate(busy) for _ in known]
         gains = surrogate.acquisitions(self._rows.stacked(rows), places)
         costs, may_inform = self._costs(), self._may_inform(waiting)
         found: list[tuple[float, int, Point]] = []
         for place, gain in enumerate(gains):
-            if not self._counts[place] and (self._is_silent(place) or not may_inform[place]):
+            if not self._counts[place] and not (self._is_open(place, waiting) and may_inform[place]):
                 continue
-            if (best := self._best(gain, place, waiting, derived_seed(seed, "rows"))) is not None:
+            if (best := self._best(gain, surrogate, place, waiting, derived_seed(seed, "rows"))) is not None:
                 point, value = best
                 found.append((value - math.log(costs[place]), place, point))
         if not any(self._counts[place] for _, place, _ in found):
             return None
         _, place, point = max(found, key=lambda each: (each[0], -each[1]))
-        return self._named(point, place)
+        return None if self._is_full(place, waiting) else self._named(point, place)
 
     def _best(
-        self, acquisition: "Gain | Belief", place: int, waiting: "_Waiting", seed: int
+        self, acquisition: "Gain | Belief", surrogate: "SourceSurrogate", place: int, waiting: "_Waiting", seed: int
     ) -> tuple[Point, float] | None:
         """Return the point where an acquisition is largest of those not tried at a source, and how large."""
         from renkei.planning._search import Search
 
-        surrogate = self._surrogate()
         search = Search(acquisition, surrogate.n_rows + waiting.n, 1)
         known, resting = {**self._taken[place], **waiting.keys[place]}, self._resting(place)
         if self._is_listed:
@@ -307,14 +344,29 @@ class MultiSourcePlanner:
         """Whether a source gave nothing the last few times: it may be closed, and must not be asked for ever."""
         return self._n_silent[place] >= _MAX_SILENT
 
+    def _is_full(self, place: int, waiting: "_Waiting") -> bool:
+        """Whether as many trials of a source are on their way as may be."""
+        limit = self._sources[place].parallel
+        return limit is not None and len(waiting.points[place]) >= limit
+
+    def _is_open(self, place: int, waiting: "_Waiting") -> bool:
+        return not self._is_silent(place) and not self._is_full(place, waiting)
+
     @property
     def _counting_places(self) -> list[int]:
         return [place for place, counts in enumerate(self._counts) if counts]
 
     def _counting(self, waiting: "_Waiting") -> int:
-        """Return the source that counts where a trial costs least; of those that cost the same, the least busy."""
+        """Return the source that counts where a trial costs least; of those that cost the same, the least busy.
+
+        One that is full only where all are.
+        """
         costs = self._costs()
-        return min(self._counting_places, key=lambda place: (costs[place], len(waiting.keys[place]), place))
+
+        def order(place: int) -> tuple[bool, float, int, int]:
+            return self._is_full(place, waiting), costs[place], len(waiting.keys[place]), place
+
+        return min(self._counting_places, key=order)
 
     def _n_counted_works(self) -> int:
         return sum(self._histories[place].n_works for place in self._counting_places)
@@ -438,6 +490,8 @@ def _check(objectives: Sequence[Objective], sources: Sequence[Source], initial: 
             raise UsageError(f"Source '{source.name}': found price {source.price}, expected one above 0.")
         if not (math.isfinite(source.seconds) and source.seconds >= 0):
             raise UsageError(f"Source '{source.name}': found seconds {source.seconds}, expected 0 or more.")
+        if source.parallel is not None and source.parallel < 1:
+            raise UsageError(f"Source '{source.name}': found parallel {source.parallel}, expected at least 1.")
     if initial is not None and (type(initial) is not int or initial < 1):
         raise UsageError(f"Option initial: found {initial!r}, expected a whole number of at least 1.")
     if isinstance(time, bool) or not isinstance(time, int | float) or not (math.isfinite(time) and time >= 0):

@@ -110,7 +110,8 @@ class TeamComparison:
         alone: At the single site, and with so many trials at work, that has the lowest median.
         joint: At all sites that give to the team.
         tried: Every way to work alone, with as many searches as it was given.
-        capacity: How many times what the single site can work on, slots times speed, all sites together can.
+        capacity: How many times what the single site can work on, slots times speed, all sites together can, of the
+            procedure itself.
     """
 
     team: str
@@ -237,8 +238,9 @@ def compare(
     """
     if len(set(seeds)) < 2:
         raise UsageError("An interval needs at least two seeds.", "Give more with --seeds.")
+    begins = {each.name: each.begins_s or 0.0 for each in scenario.campaign}
     has_two = {
-        each.name: len(_open_sites(scenario, each)) > 1 and (each.begins_s or 0.0) < scenario.scenario.time_s
+        each.name: len(_open_sites(scenario, each, *each.works)) > 1 and begins[each.name] < scenario.scenario.time_s
         for each in scenario.campaign
     }
     searched = [each for each in scenario.campaign if has_two[each.name]]
@@ -273,7 +275,7 @@ def compare(
                 alone,
                 joint,
                 tried,
-                _capacity(scenario, joint) / _capacity(scenario, alone),
+                _capacity(scenario, each, joint) / _capacity(scenario, each, alone),
             )
         )
     about = scenario.scenario
@@ -292,12 +294,14 @@ def _nearest(arms: Sequence[Arm]) -> list[Arm]:
     return [arm.bare for arm in ordered[:N_KEPT] if arm.median_s <= limit_s]
 
 
-def _capacity(scenario: Scenario, arm: Arm) -> float:
-    return sum(scenario.sites[name].slots * scenario.sites[name].speed for name in arm.sites)
+def _capacity(scenario: Scenario, series: Series, arm: Arm) -> float:
+    """Return how much can be worked on at the sites of an arm that offer the procedure itself."""
+    there = [scenario.sites[name] for name in arm.sites if series.procedure in scenario.sites[name].procedures]
+    return sum(site.slots * site.speed for site in there)
 
 
 def _joint(scenario: Scenario, series: Series) -> Arm:
-    return Arm(tuple(_open_sites(scenario, series)), series.parallel)
+    return Arm(tuple(_open_sites(scenario, series, *series.works)), series.parallel)
 
 
 class _Maker:
@@ -331,8 +335,9 @@ def _key(series: Series, arm: Arm, seed: int) -> str:
     return f"{series.name} at {'+'.join(arm.sites)} x{arm.parallel} seed {seed}"
 
 
-def _open_sites(scenario: Scenario, series: Series) -> list[str]:
-    return [name for name in scenario.sites_for(series) if scenario.joins_s(scenario.sites[name].institution) == 0.0]
+def _open_sites(scenario: Scenario, series: Series, *works: str) -> list[str]:
+    there = scenario.sites_for(series, *works)
+    return [name for name in there if scenario.joins_s(scenario.sites[name].institution) == 0.0]
 
 
 def ways_alone(scenario: Scenario, series: Series) -> list[Arm]:
@@ -353,7 +358,7 @@ def _only(scenario: Scenario, series: Series, arm: Arm) -> Scenario:
             "parallel": arm.parallel, "trials": scenario.trials(series), "share": None, "times": 1, "goes_on": False,
         }
     )  # fmt: skip
-    sites = {name: scenario.sites[name] for name in _open_sites(scenario, series)}
+    sites = {name: scenario.sites[name] for name in _open_sites(scenario, series, *series.works)}
     losses = tuple(loss for loss in scenario.loss if loss.site in sites)
     return scenario.model_copy(update={"campaign": (search,), "sites": sites, "loss": losses})
 

@@ -15,8 +15,8 @@ from renkei.errors import ExecutorError
 from renkei.executors import Job, JobEnd, JobState, Report
 from renkei.model.space import Value
 
-Model = Callable[[Mapping[str, Value], random.Random], "dict[str, float] | None"]
-"""Outputs of a run at a point, with the noise of that run; None where the point cannot work."""
+Model = Callable[[str, Mapping[str, Value], random.Random], "dict[str, float] | None"]
+"""Outputs of a procedure at a point, with the noise of that run; None where the point cannot work."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Engine:
             self._end(at, run, job.exceeded, fault="requester", message=TOO_LONG)
         elif chance.random() < self.machine.fails:
             self._end(at, run, "failed", fault="facility", retryable=True, message="a node failed")
-        elif (outputs := self._model(job.parameters, random.Random(run))) is None:  # noqa: S311
+        elif (outputs := self._model(job.procedure, job.parameters, random.Random(run))) is None:  # noqa: S311
             self._end(at, run, "infeasible", message="it does not work there")
         else:
             self._end(at, run, "succeeded", outputs=outputs)

@@ -9,13 +9,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup
 
-from renkei.campaign import Campaign, Runner, routes_over
+from renkei.campaign import Campaign, Runner, planner_sources, routes_over
 from renkei.errors import Unreachable
 from renkei.federation import Broker, Description
 from renkei.ledger import Ledger, LedgerReader
@@ -51,13 +51,19 @@ stop = {{ trials = {trials}, reached = {stops} }}
 output = "distance"
 goal = "minimize"
 reach = {reach}
-[[source]]
-procedure = "{procedure}"
-sites = {sites}
-fixed = {{ target = {target} }}
+{sources}
 [planner]
 name = "{planner}"
 parallel = {parallel}
+"""
+_SOURCE = """
+[[source]]
+procedure = "{procedure}"
+counts = {counts}
+price = {price}
+parallel = {parallel}
+sites = {sites}
+fixed = {{ target = {target} }}
 """
 
 
@@ -102,7 +108,11 @@ class _World:
     ) -> None:
         self._scenario, self._seed, self._folder, self._on_progress = scenario, seed, folder, on_progress
         self._alone_at = alone_at
-        self._specs = {name: _spec(name, land.parameters) for name, land in scenario.procedures.items()}
+        self._specs = {
+            name: _spec(name, land.parameters)
+            for of, land in scenario.procedures.items()
+            for name in (of, *(n for n, each in scenario.approximations.items() if each.of == of))
+        }
         self._targets = self._number_targets()
         self._hosts: dict[str, Host] = {}
         self._n_ended = self._n_told = 0
@@ -186,14 +196,19 @@ class _World:
         clock = SimClock(self._luck(f"campaign/{name}"))
         file = self._file(series, name, number)
         home = self._scenario.teams[series.team].institutions[0]
-        wires = {site: self._wire(site, home) for site in file.sources[0].sites}
+        wires = {site: self._wire(site, home) for source in file.sources for site in source.sites}
         descriptions: dict[str, Description] = {}
-        while not descriptions:  # nobody can begin a campaign while all of its sites are down
+        # Nobody can begin a campaign while all sites of a source are down.
+        while not all(descriptions.keys() & {*source.sites} for source in file.sources):
             for site, wire in wires.items():
                 with contextlib.suppress(Unreachable):
                     descriptions[site] = await wire.describe(file.team)
         began_s = anyio.current_time()
-        campaign = Campaign(file, self._folder / "campaigns" / name, sim_key(home), self._agreement.digest, clock)
+        routes = routes_over(file, descriptions, wires)
+        campaign = Campaign(
+            file, self._folder / "campaigns" / name, sim_key(home), self._agreement.digest, clock,
+            sources=planner_sources(file, routes),
+        )  # fmt: skip
         campaign.ledger.relax()
         state, n_known = "running", 0
 
@@ -204,7 +219,7 @@ class _World:
             n_known = n_ended
 
         try:
-            broker = Broker(routes_over(file, descriptions, wires), clock)
+            broker = Broker(routes, clock)
             state, _ = await Runner(campaign, wires, broker, count).run()
         finally:
             result = CampaignResult.of(campaign, series.name, state, began_s, anyio.current_time())
@@ -229,12 +244,30 @@ class _World:
         is_near = there == scenario.institutions[home].party
         return Wire(self._hosts[site], scenario.scenario.within_s if is_near else scenario.scenario.between_s)
 
-    def _sites_of(self, series: Series) -> list[str]:
+    def _sites_of(self, series: Series, work: str) -> list[str]:
+        """Return where a campaign may run its procedure, or an approximation of it."""
         scenario = self._scenario
         if self._alone_at is not None:
-            return [self._alone_at.get(series.name) or scenario.best_site(series)]
+            own = self._alone_at.get(series.name) or scenario.best_site(series)
+            return [own] if work in scenario.sites[own].works else []
         now = anyio.current_time()
-        return [s for s in scenario.sites_for(series) if scenario.joins_s(scenario.sites[s].institution) <= now]
+        return [s for s in scenario.sites_for(series, work) if scenario.joins_s(scenario.sites[s].institution) <= now]
+
+    def _sources(self, series: Series, number: int) -> str:
+        """Return the tables [[source]] of a campaign."""
+        approximations = self._scenario.approximations
+        return "".join(
+            _SOURCE.format(
+                procedure=work,
+                counts=str(work == series.procedure).lower(),
+                price=1.0 if work == series.procedure else approximations[work].price,
+                parallel=series.parallel if work == series.procedure else series.informing,
+                sites=sites,
+                target=number,
+            )
+            for work in series.works
+            if (sites := self._sites_of(series, work))
+        )
 
     def _file(self, series: Series, name: str, number: int) -> CampaignFile:
         land = self._scenario.procedures[series.procedure]
@@ -247,25 +280,24 @@ class _World:
                 trials=self._scenario.trials(series),
                 stops=str(not series.goes_on).lower(),
                 space="\n".join(f'{x} = {{ type = "real", low = 0.0, high = 1.0 }}' for x in names),
-                reach=land.radius,
-                procedure=series.procedure,
-                sites=self._sites_of(series),
-                target=number,
+                reach=land.radius**land.power,
+                sources=self._sources(series, number),
                 planner=series.planner,
-                parallel=series.parallel,
+                parallel=series.parallel
+                + series.informing * any(self._sites_of(series, a) for a in series.approximations),
             )
         )
 
     def _host(self, name: str, site: ScenarioSite) -> Host:
         scenario = self._scenario
-        works = {procedure: scenario.procedures[procedure] for procedure in site.procedures}
+        works = {work: scenario.work(work) for work in site.works}
         machine = Machine(
             slots=site.slots,
             queue_s=site.queue_s or 0.0,
             queue_spread=site.queue_spread,
             fails=site.fails,
             maintenance=tuple((each.at_s, each.at_s + each.lasts_s) for each in site.maintenance),
-            lengths={procedure: (work.run_s / site.speed, work.spread) for procedure, work in works.items()},
+            lengths={name: (work.run_s / site.speed, work.spread) for name, work in works.items()},
             limit=sys.maxsize,  # they wait in the machine's own queue
             poll_s=site.poll_s or 0.0,
         )
@@ -274,10 +306,10 @@ class _World:
         charge = site.charge
         offers = [
             Offered(
-                self._specs[procedure], "sim:run", charge.unit, charge.per_run or 0.0, charge.per_hour or 0.0,
+                self._specs[name], "sim:run", charge.unit, charge.per_run or 0.0, charge.per_hour or 0.0,
                 work.time_limit_s,
             )
-            for procedure, work in works.items()
+            for name, work in works.items()
         ]  # fmt: skip
         allocations = [*self._allocations(name).items()]
 
@@ -305,8 +337,8 @@ class _World:
         found: dict[str, float] = {}
         moved: set[tuple[str, str]] = set()  # by team and site: each goes to one campaign alone
         for series in scenario.campaign:
-            to = self._sites_of(series)[0]
-            for each in scenario.sites_for(series):
+            to = self._sites_of(series, series.procedure)[0]
+            for each in scenario.sites_for(series, *series.works):
                 if (series.team, each) not in moved:
                     moved.add((series.team, each))
                     n_runs = scenario.sites[each].gives[series.team].value / self._price(series, each)
@@ -315,19 +347,35 @@ class _World:
         return {team: Quantity.of(value, scenario.sites[site].charge.unit) for team, value in found.items()}
 
     def _price(self, series: Series, site: str) -> float:
-        """Return what a run of a campaign costs at a site, at its mean length."""
-        charge, work = self._scenario.sites[site].charge, self._scenario.procedures[series.procedure]
-        hours = work.run_s / self._scenario.sites[site].speed * math.exp(work.spread**2 / 2) / 3600
-        return (charge.per_run or 0.0) + (charge.per_hour or 0.0) * hours
+        """Return what as much as a run of a campaign's procedure is worth costs at a site, at its mean length.
 
-    def _measure(self, point: Mapping[str, Value], chance: random.Random) -> dict[str, float] | None:
+        Where a site offers approximations of it alone, that is as many of their runs as planners take to cost as much.
+        """
+        there = self._scenario.sites[site]
+        name = next(each for each in series.works if each in there.works)
+        work = self._scenario.work(name)
+        hours = work.run_s / there.speed * math.exp(work.spread**2 / 2) / 3600
+        charged = (there.charge.per_run or 0.0) + (there.charge.per_hour or 0.0) * hours
+        return charged if name == series.procedure else charged / self._scenario.approximations[name].price
+
+    def _measure(self, procedure: str, point: Mapping[str, Value], chance: random.Random) -> dict[str, float] | None:
         del chance  # measurements have no noise
-        series, hidden = self._targets[int(point["target"])]
+        number = int(point["target"])
+        series, hidden = self._targets[number]
         land = self._scenario.procedures[series.procedure]
-        if float(point["x1"]) > 1 - land.infeasible:
-            return None
         here = [float(point[name]) for name in self._names[land.parameters]]
-        return {"distance": math.dist(here, hidden)}
+        if procedure != series.procedure:
+            return {"distance": math.dist(here, self._mistaken(procedure, number)) ** land.power}
+        return None if here[0] > 1 - land.infeasible else {"distance": math.dist(here, hidden) ** land.power}
+
+    @cache  # noqa: B019 - a world is soon over
+    def _mistaken(self, approximation: str, number: int) -> list[float]:
+        """Return the point that an approximation takes for the hidden one of a campaign."""
+        _, hidden = self._targets[number]
+        gauss = self._luck(f"off/{approximation}/{number}").gauss
+        way = [gauss(0.0, 1.0) for _ in hidden]
+        off = self._scenario.approximations[approximation].off / math.hypot(*way)
+        return [x + off * step for x, step in zip(hidden, way, strict=True)]
 
     @cached_property
     def _names(self) -> dict[int, list[str]]:

@@ -48,7 +48,15 @@ class ScenarioInstitution(Table):
     party: Annotated[Name, known("party")] = Field(description="The party that it belongs to.")
 
 
-class Landscape(Table):
+class Work(Table):
+    """How long runs take."""
+
+    run_s: Duration = Field(description="The median length of a run at a site of speed 1.")
+    spread: float = Field(default=0.3, ge=0, description="The standard deviation of the logarithm of its length.")
+    time_limit_s: Duration = Field(description="The longest that a run may take.")
+
+
+class Landscape(Work):
     """[procedures.NAME]: what runs of a procedure take and find.
 
     A run measures how far a point of the unit cube is from a hidden one, which differs for every campaign and seed.
@@ -58,10 +66,14 @@ class Landscape(Table):
     one_in: float = Field(
         ge=1, description="One in so many random points makes the discovery: the volume of a ball about the hidden one."
     )
+    power: float = Field(
+        default=1.0,
+        gt=0,
+        le=4,
+        description="Its output is the distance to this power: with 1 it has a kink at the hidden point, with 2 it is "
+        "smooth there.",
+    )
     infeasible: float = Field(default=0.0, ge=0, lt=1, description="The share of the space where it cannot work.")
-    run_s: Duration = Field(description="The median length of a run at a site of speed 1.")
-    spread: float = Field(default=0.3, ge=0, description="The standard deviation of the logarithm of its length.")
-    time_limit_s: Duration = Field(description="The longest that a run may take.")
 
     @property
     def radius(self) -> float:
@@ -75,6 +87,24 @@ def _fits(procedures: dict[str, Landscape]) -> dict[str, Landscape]:
         if landscape.radius > 0.5:
             raise expected(f"a discovery that is rarer: the ball of {name} does not fit into the cube")
     return procedures
+
+
+class Approximation(Work):
+    """[approximations.NAME]: a procedure that tells something of another one, as a simulation does of a measurement.
+
+    It measures how far a point is from another hidden one, and works everywhere.
+    """
+
+    of: Annotated[Name, known("procedure")] = Field(description="The procedure that it approximates.")
+    off: float = Field(
+        ge=0,
+        lt=1,
+        description="How far its hidden point is from the procedure's, in a direction that differs for every campaign "
+        "and seed.",
+    )
+    price: float = Field(
+        gt=0, description="What planners take a run of it to cost, as a share of a run of the procedure itself."
+    )
 
 
 class Maintenance(Table):
@@ -91,11 +121,20 @@ def _in_unit(gives: dict[str, Quantity], info: ValidationInfo) -> dict[str, Quan
     return gives
 
 
+def _offers_something(approximations: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    if not approximations and not info.data.get("procedures", ("unknown",)):
+        raise expected("procedures or approximations that the site offers")
+    return approximations
+
+
 class ScenarioSite(Table):
     """[sites.NAME]: a machine or instrument with its queue."""
 
     institution: Annotated[Name, known("institution")] = Field(description="The institution that runs it.")
-    procedures: Distinct[Annotated[Name, known("procedure")]] = Field(min_length=1, description="What it offers.")
+    procedures: Distinct[Annotated[Name, known("procedure")]] = Field(default=(), description="What it offers.")
+    approximations: Annotated[Distinct[Annotated[Name, known("approximation")]], AfterValidator(_offers_something)] = (
+        Field(default=(), validate_default=True, description="Approximations that it offers.")
+    )
     slots: int = Field(ge=1, description="How many jobs run at the same time.")
     speed: float = Field(default=1.0, gt=0, description="How much faster than others its runs are.")
     queue_s: Duration | None = Field(
@@ -112,6 +151,11 @@ class ScenarioSite(Table):
         description="What each team may use, in the unit that runs are charged in, for example '40 node-hour'."
     )
     maintenance: Many[Maintenance] = Field(default=(), description="Tables [[sites.NAME.maintenance]].")
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """All that it offers."""
+        return *self.procedures, *self.approximations
 
 
 class ScenarioTeam(Table):
@@ -135,8 +179,12 @@ class Series(Table):
     name: Name = Field(description="Its name; those of a series get numbers.")
     team: Annotated[Name, known("team")] = Field(description="Whose it is.")
     procedure: Annotated[Name, known("procedure")] = Field(description="What its trials run.")
+    approximations: Distinct[Annotated[Name, known("approximation")]] = Field(
+        default=(), description="What else its trials may run. Only the procedure itself makes the discovery."
+    )
     planner: Name = Field(default="sobol", description="What proposes its points.")
     parallel: int = Field(default=4, ge=1, le=4096, description="How many trials at the same time.")
+    informing: int = Field(default=4, ge=1, le=4096, description="How many of approximations, besides.")
     trials: int | None = Field(default=None, ge=1, description="After how many trials it ends.")
     share: Annotated[float | None, AfterValidator(_either)] = Field(
         default=None, gt=0, validate_default=True, description="In place of trials: its share of the scenario's runs."
@@ -147,6 +195,11 @@ class Series(Table):
         default=None, description="How long after one the next begins; left out, when that one is over."
     )
     goes_on: bool = Field(default=False, description="Whether it makes all its trials, also after its discovery.")
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """All that its trials may run, the procedure first."""
+        return self.procedure, *self.approximations
 
     @property
     def names(self) -> list[str]:
@@ -163,13 +216,16 @@ class Loss(Table):
 
 
 def _with_sites(campaigns: tuple[Series, ...], info: ValidationInfo) -> tuple[Series, ...]:
-    """Check that every campaign has a site to run at, and a name of its own."""
+    """Check that every campaign has sites to run at, approximations of what it is after, and a name of its own."""
     sites: Mapping[str, ScenarioSite] = info.data.get("sites", {})
+    approximations: Mapping[str, Approximation] = info.data.get("approximations", {})
     for series in campaigns:
-        if sites and not any(
-            series.procedure in site.procedures and series.team in site.gives for site in sites.values()
-        ):
-            raise expected(f"a site that offers '{series.procedure}' and gives something to team '{series.team}'")
+        for work in series.works:
+            if sites and not any(work in site.works and series.team in site.gives for site in sites.values()):
+                raise expected(f"a site that offers '{work}' and gives something to team '{series.team}'")
+        for name in series.approximations:
+            if name in approximations and approximations[name].of != series.procedure:
+                raise expected(f"an approximation of '{series.procedure}', but '{name}' is one of something else")
     names = [name for series in campaigns for name in series.names]
     if doubled := next((name for name in names if names.count(name) > 1), None):
         raise expected(f"another name for each campaign, but '{doubled}' is there twice")
@@ -188,6 +244,9 @@ class Scenario(Table):
     )
     procedures: Annotated[dict[Name, Landscape], declares("procedure"), AfterValidator(_fits)] = Field(
         min_length=1, description="A table [procedures.NAME] for every procedure."
+    )
+    approximations: Annotated[dict[Name, Approximation], declares("approximation")] = Field(
+        default_factory=dict[Name, Approximation], description="A table [approximations.NAME] for every approximation."
     )
     teams: Annotated[dict[Name, ScenarioTeam], declares("team")] = Field(
         min_length=1, description="A table [teams.ID] for every team."
@@ -225,10 +284,14 @@ class Scenario(Table):
         whole = sum(each.share * each.times for each in self.campaign if each.share is not None)
         return max(1, math.ceil(self.scenario.runs * series.share / whole))
 
-    def sites_for(self, series: Series) -> list[str]:
-        """Return the sites where a campaign may run: those that offer its procedure and give to its team."""
-        offering = ((name, site) for name, site in self.sites.items() if series.procedure in site.procedures)
-        return [name for name, site in offering if series.team in site.gives]
+    def work(self, name: str) -> Work:
+        """Return a procedure or an approximation."""
+        return self.procedures.get(name) or self.approximations[name]
+
+    def sites_for(self, series: Series, *works: str) -> list[str]:
+        """Return the sites where a campaign may run its procedure, or any of `works`: those that give to its team."""
+        wanted = set(works or (series.procedure,))
+        return [n for n, site in self.sites.items() if wanted.intersection(site.works) and series.team in site.gives]
 
     def best_site(self, series: Series) -> str:
         """Return where a campaign is done soonest if it runs at one site alone, with the machine to itself.

@@ -397,7 +397,8 @@ class _Small:
                 counts["records"] += reader.size
 
 
-def _bowl(point: Mapping[str, Value], chance: random.Random) -> dict[str, float] | None:
+def _bowl(procedure: str, point: Mapping[str, Value], chance: random.Random) -> dict[str, float] | None:
+    del procedure  # there is one
     x = float(point["x"])
     return None if x > 0.95 else {"value": (x - 0.3) ** 2 + chance.gauss(0.0, 0.01)}
 

@@ -126,18 +126,54 @@ def test_a_source_that_goes_with_the_truth_says_what_it_is_elsewhere() -> None:
     assert np.corrcoef(belief, truth)[0, 1] > 0.97
 
 
-def test_conditioning_on_what_is_expected_moves_no_mean_and_takes_uncertainty_away() -> None:
+def test_imagining_what_may_come_moves_no_mean_on_average_and_takes_uncertainty_away() -> None:
     chance = np.random.default_rng(1)
     rows, at = torch.from_numpy(chance.random((12, 1))), torch.tensor([0] * 4 + [1] * 8)
     values = torch.sin(6.0 * rows.squeeze(-1))
     known = torch.full((12,), math.nan, dtype=torch.float64)
     process, _ = fit_sources(rows, at, values, known, torch.ones_like(values), torch.arange(1), [True, False])
     where = torch.tensor([[0.5]], dtype=torch.float64)
-    believing = process.believing(where, torch.tensor([1]))
-    before, after = process.foresight(where, 1), believing.foresight(where, 1)
-    assert after[0].item() == pytest.approx(before[0].item(), abs=1e-6)
+    chances = torch.tensor([[0.7, -0.7]], dtype=torch.float64)
+    imagining = process.imagining(where, torch.tensor([1]), chances)
+    before, after = process.foresight(where, 1), imagining.foresight(where, 1)
+    assert after[0].shape == (2, 1)
+    assert after[0].mean().item() == pytest.approx(before[0].item(), abs=1e-6)
+    moved = (after[0][0] - after[0][1]).item() / 1.4  # what foresight said of it
+    assert moved == pytest.approx(before[2].item(), rel=1e-3)
     assert after[1].item() < before[1].item()
     assert after[2].item() < 0.8 * before[2].item()
+
+
+# ---- several at a time ------------------------------------------------------------------------------------------
+
+
+def test_no_more_trials_are_on_their_way_at_a_source_than_may_be() -> None:
+    planner = MultiSourcePlanner(BRANIN_SPACE, LOW, (CHEAP, Source("dear", 20.0, parallel=2)), seed=3, initial=6)
+    pending: list[Point] = []
+    most = 0
+    for _ in range(30):
+        pending += planner.ask(6 - len(pending), pending)
+        most = max(most, sum(point[SOURCE] == "dear" for point in pending))
+        planner.tell([tried(pending.pop(0), branin, branin)])
+    assert most == 2
+
+
+def test_while_the_first_that_count_are_on_their_way_it_searches_where_trials_are_cheap() -> None:
+    planner = MultiSourcePlanner(LINE, LOW, (CHEAP, Source("dear", 20.0, parallel=3)), seed=1, initial=4)
+    pending: list[Point] = []
+    asked: list[str] = []
+    for _ in range(11):
+        new = planner.ask(1, pending)
+        if not new:
+            break
+        asked.append(str(new[0][SOURCE]))
+        if asked[-1] == "cheap":
+            planner.tell([tried(new[0], wave, wave)])
+        else:
+            pending += new
+    assert asked[:7] == ["cheap"] * 4 + ["dear"] * 3
+    assert asked[7:] == ["cheap"] * 4  # as many again; then it waits
+    assert planner.ask(1, pending) == []
 
 
 # ---- where it tries what --------------------------------------------------------------------------------------
