@@ -1,6 +1,6 @@
 """Fills docs/explanations/productivity.md from what was measured: `python -m benchmarks.simulation.productivity`.
 
-The figures come from `renkei sim compare --seeds 50 --out benchmarks/simulation`, which also draws the plot.
+The figures come from `renkei sim compare SCENARIO --seeds 50 --out benchmarks/simulation`, which also draws the plots.
 """
 
 from pathlib import Path
@@ -12,16 +12,17 @@ from renkei.sim._compare_figures import cost_table, time_table, tried_table, ver
 from renkei.sim._tables import Table
 
 PAGE = ROOT / "docs" / "explanations" / "productivity.md"
-FIGURES = Path(__file__).with_name("productivity.json")
+SCENARIOS = ("productivity", "complementary")
 
 
-def parts(comparison: Comparison) -> dict[str, str]:
-    """Return what goes between the page's markers."""
+def parts(name: str) -> dict[str, str]:
+    """Return what goes between the page's markers, of one scenario."""
+    comparison = Comparison.from_json(Path(__file__).with_name(f"{name}.json").read_bytes())
     return {
-        "verdict": "\n\n".join(verdict(comparison)),
-        "times": _table(time_table(comparison)),
-        "costs": _table(cost_table(comparison)),
-        "tried": _table(tried_table(comparison)),
+        f"{name} verdict": "\n\n".join(verdict(comparison)),
+        f"{name} times": _table(time_table(comparison)),
+        f"{name} costs": _table(cost_table(comparison)),
+        f"{name} tried": _table(tried_table(comparison)),
     }
 
 
@@ -33,8 +34,10 @@ def _table(table: Table) -> str:
 
 def main() -> None:
     """Write the page."""
-    comparison = Comparison.from_json(FIGURES.read_bytes())
-    PAGE.write_text(filled(PAGE.read_text("utf-8"), parts(comparison)), "utf-8")
+    page = PAGE.read_text("utf-8")
+    for name in SCENARIOS:
+        page = filled(page, parts(name))
+    PAGE.write_text(page, "utf-8")
 
 
 if __name__ == "__main__":

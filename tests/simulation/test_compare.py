@@ -248,6 +248,19 @@ def test_the_shipped_comparison_has_two_nations_for_every_team() -> None:
         assert given >= scenario.trials(series)  # what a team has is enough for all of its trials
 
 
+def test_the_shipped_simulations_are_never_right_about_the_discovery() -> None:
+    scenario = load_scenario(SHIPPED / "complementary.toml")
+    assert scenario.scenario.illustrative
+    for series in scenario.campaign:
+        [name] = series.approximations
+        wrong = scenario.approximations[name].off / scenario.procedures[series.procedure].radius
+        assert wrong == pytest.approx(1.5, rel=0.03)
+        instruments = scenario.sites_for(series)
+        assert {scenario.institutions[scenario.sites[site].institution].party for site in instruments} == {"us", "jp"}
+        assert not {*instruments} & {*scenario.sites_for(series, name)}
+        assert series.parallel == sum(scenario.sites[site].slots for site in instruments)
+
+
 def test_simulations_import_nothing_heavy() -> None:
     code = "import sys, renkei.sim, renkei.sim._compare_figures; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
