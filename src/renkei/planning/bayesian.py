@@ -51,13 +51,14 @@ _OUTCOMES = ("observed", "infeasible", "abandoned")
 class BayesianPlanner:
     """Proposes points where a model of what was observed expects the largest improvement.
 
-    The first points are a Sobol design; in a pool, each of them is the one farthest from those before. Then each output
-    has a Gaussian process (Matern-5/2, one lengthscale a parameter, noise learned or as observed), and points come one
-    after another from the acquisition: the logarithm of the noisy expected improvement for one objective, of the noisy
-    expected hypervolume improvement for several (Letham et al. 2019; Ament et al. 2023; Golovin and Zhang 2020), where
-    constraints are likely to hold. Outputs are modelled standardised, in the logarithm or a Yeo-Johnson power where
-    that makes them less skewed; wild values on the bad side of a single objective are clipped. Hypervolumes and
-    distances from a target are those of the outputs themselves.
+    The first point is the center of the space, those after it a Sobol design; in a pool, each of them is the one
+    farthest from those before. Then each output has a Gaussian process (Matern-5/2, one lengthscale a parameter,
+    noise learned or as observed), and points come one after another from the acquisition: the logarithm of the
+    noisy expected improvement for one objective, of the noisy expected hypervolume improvement for several (Letham
+    et al. 2019; Ament et al. 2023; Golovin and Zhang 2020), where constraints are likely to hold. Outputs are
+    modelled standardised, in the logarithm or a Yeo-Johnson power where that makes them less skewed; wild values on
+    the bad side of a single objective are clipped. Hypervolumes and distances from a target are those of the
+    outputs themselves.
 
     A trial that was infeasible gets no value; a further process learns from all trials where points work, and its
     probability is a factor of the acquisition. A trial that was observed with an output missing or not finite counts as
@@ -177,6 +178,9 @@ class BayesianPlanner:
     def _designed(self, pending: list[Point]) -> Point | None:
         """Return the next point of the initial design; in a pool that farthest from all that is known."""
         if self._space.pool is None:
+            [center] = self._codec.points([[0.5]] * len(self._space.parameters))
+            if self._n_told + len(pending) + len(self._history) == 0 and self._codec.holds(center):
+                return center
             keys = {self._codec.key(point) for point in pending} | self._taken.keys()
             coming = self._design.ask(_N_COMING, pending)
             return next((point for point in coming if self._codec.key(point) not in keys), None)
@@ -295,9 +299,10 @@ def bayesian(
 ) -> Planner:
     """Bayesian optimisation with BoTorch: proposes points where a model of what was observed expects most.
 
-    The first points are a Sobol design. Then each output has a Gaussian process (Matern-5/2), and points come one after
-    another from the noisy expected improvement or, for several objectives, the noisy expected hypervolume improvement,
-    where constraints are likely to hold and points are likely to work (`BayesianPlanner`).
+    The first point is the center of the space, those after it are a Sobol design; in a pool each is the one
+    farthest from those before. Then each output has a Gaussian process (Matern-5/2), and points come one after
+    another from the noisy expected improvement or, for several objectives, the noisy expected hypervolume
+    improvement, where constraints are likely to hold and points are likely to work (`BayesianPlanner`).
 
     Where some sources do not count it chooses the source of every trial, too: it models the truth and each source's
     deviation from it, and compares what a trial would gain for its price and its time (`MultiSourcePlanner`). There it

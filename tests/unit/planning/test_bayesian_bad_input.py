@@ -195,7 +195,7 @@ def test_an_observation_that_cannot_be_used_is_refused_as_a_whole(observation: O
     planner = BayesianPlanner(SPACE, LOW)
     with pytest.raises(UsageError, match=word):
         planner.tell([*observed([1.0, 2.0]), observation])
-    assert planner.ask(1) == SobolPlanner(SPACE, LOW).ask(1)
+    assert planner.ask(2)[1] == SobolPlanner(SPACE, LOW).ask(2)[1]
     with pytest.raises(UsageError, match=word):
         BayesianPlanner(SPACE, LOW, warm=[observation])
 
