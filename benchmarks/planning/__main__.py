@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.planning import results, runner
 from benchmarks.planning.peers import ENTRIES
-from benchmarks.planning.problems import BUDGETS, QUICK, QUICK_BUDGETS, problems
+from benchmarks.planning.problems import BUDGETS, N_SEEDS, QUICK, QUICK_BUDGETS, problems
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     run.add_argument("--without", default="", help="names of planners to leave out")
     run.add_argument("--problems", default="", help="names with commas between; all")
     run.add_argument("--batches", default="", help="1, 8; both")
-    run.add_argument("--seeds", type=int, default=10, help="how many; they are 0, 1, ...")
+    run.add_argument("--seeds", type=int, default=N_SEEDS, help="how many; they are 0, 1, ...")
     run.add_argument("--quick", action="store_true", help="a few problems, short campaigns, three seeds")
     run.add_argument("--tag", default="", help="keep results under this version instead of the installed one")
     run.add_argument("--workers", type=int, default=os.cpu_count() or 1)

@@ -10,7 +10,7 @@ from benchmarks.planning import plots, results, scores
 from benchmarks.planning.campaign import Line
 from benchmarks.planning.peers import ENTRIES
 from benchmarks.planning.problem import Problem
-from benchmarks.planning.problems import problems
+from benchmarks.planning.problems import N_SEEDS, problems
 from benchmarks.planning.reference import best_known, losses
 from benchmarks.planning.scores import Case, Interval, Speedup
 
@@ -89,6 +89,11 @@ score over seeds, 1 is best, ties share the mean of their ranks. Intervals are 9
 def _short(cases: Sequence[Case], planners: Sequence[str]) -> str:
     """Return the few numbers that matter most."""
     points: list[str] = []
+    if (n_seeds := min(len(case.lines[OURS]) for case in cases)) < N_SEEDS:
+        points.append(
+            f"- **Not complete**: of {N_SEEDS} seeds only {n_seeds} {'was' if n_seeds == 1 else 'were'} run on every "
+            "problem. A single seed says little of a problem, and ranks will move."
+        )
     for batch in sorted({case.batch for case in cases}):
         found = scores.standings([case for case in cases if case.batch == batch], planners)
         ours = next(s for s in found if s.planner == OURS)

@@ -12,6 +12,8 @@ FAILING = ("suzuki", "hartmann6-noisy")
 BUDGETS = {1: 30, 8: 48}
 """Evaluations of a campaign by how many points are asked for at once."""
 
+N_SEEDS = 10
+
 QUICK = ("photo_pce10", "beam-line", "hartmann6-noisy", "func2c")
 QUICK_BUDGETS = {1: 16, 8: 24}
 """The quick form."""
