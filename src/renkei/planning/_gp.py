@@ -143,7 +143,7 @@ def evenly(n: int) -> Tensor:
 
 def squared_differences(rows: Tensor, owner: Tensor) -> Tensor:
     """Return squared distances by parameter, so that one matrix product scales and adds them: n^2 x n_parameters."""
-    by_column = (rows[:, None, :] - rows[None, :, :]).square().reshape(len(rows) ** 2, -1)
+    by_column = (rows[:, None, :] - rows[None, :, :]).square().reshape(len(rows) ** 2, rows.shape[1])
     return torch.zeros(len(by_column), int(owner.max()) + 1, dtype=rows.dtype).index_add_(1, owner, by_column)
 
 

@@ -158,6 +158,14 @@ def test_no_more_trials_are_on_their_way_at_a_source_than_may_be() -> None:
     assert most == 2
 
 
+def test_a_source_of_which_nothing_came_yet_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    planner = MultiSourcePlanner(LINE, LOW, BOTH, seed=1, initial=4)
+    pending = planner.ask(4)
+    planner.tell([tried({"x": x, SOURCE: "dear"}, wave, wave) for x in (0.1, 0.5, 0.9)])
+    assert planner.ask(1, pending)
+    assert not caplog.records
+
+
 def test_while_the_first_that_count_are_on_their_way_it_searches_where_trials_are_cheap() -> None:
     planner = MultiSourcePlanner(LINE, LOW, (CHEAP, Source("dear", 20.0, parallel=3)), seed=1, initial=4)
     pending: list[Point] = []
