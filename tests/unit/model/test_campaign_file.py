@@ -69,6 +69,7 @@ procedure = "fusion.stellarator-equilibrium"
 name = "code"
 counts = true
 price = 2.0
+parallel = 3
 version = "1.0"
 sites = ["us-fusion-lab", "jp-fusion-institute"]
 fixed = { resolution = 5 }
@@ -135,6 +136,7 @@ CHANGES = {
     "source.name": ('name = "code"', 'name = "vmec"'),
     "source.counts": ("counts = true", "counts = false"),
     "source.price": ("price = 2.0", "price = 2.5"),
+    "source.parallel": ("parallel = 3", "parallel = 2"),
     "source.version": ('version = "1.0"', 'version = "1.1"'),
     "source.sites": ('["us-fusion-lab", "jp-fusion-institute"]', '["us-fusion-lab"]'),
     "source.fixed": ("resolution = 5", "resolution = 6"),
@@ -240,6 +242,7 @@ def test_a_campaign_says_what_its_file_says() -> None:
                 procedure="fusion.stellarator-equilibrium",
                 name="code",
                 price=2.0,
+                parallel=3,
                 version="1.0",
                 sites=("us-fusion-lab", "jp-fusion-institute"),
                 fixed={"resolution": 5},
@@ -280,8 +283,8 @@ def test_what_may_be_left_out_has_a_default() -> None:
     assert (campaign.planner.name, campaign.planner.parallel, campaign.baseline) == ("bayesian", 4, None)
     assert campaign.stop.reached
     assert campaign.sources[0].model_dump() == {
-        "procedure": "f", "name": None, "counts": True, "price": None, "version": None, "sites": (), "fixed": {},
-        "rename": {},
+        "procedure": "f", "name": None, "counts": True, "price": None, "parallel": None, "version": None, "sites": (),
+        "fixed": {}, "rename": {},
     }  # fmt: skip
     here = campaign.sites["here"]
     assert (here.workers, here.allocation, here.charge, here.time_limit_s, here.memory_bytes) == (

@@ -43,8 +43,8 @@ def test_a_campaign_as_json_has_everything_but_its_text() -> None:
         "constraints": [{"output": "z", "lower": 1.0, "upper": None, "unit": "1"}],
         "sources": [
             {
-                "procedure": "f", "name": None, "counts": True, "price": None, "version": None, "sites": ["a"],
-                "fixed": {"k": True}, "rename": {"x": "t"},
+                "procedure": "f", "name": None, "counts": True, "price": None, "parallel": None, "version": None,
+                "sites": ["a"], "fixed": {"k": True}, "rename": {"x": "t"},
             }
         ],
         "planner": {"name": "bayesian", "parallel": 4, "warm": [], "options": {}},
