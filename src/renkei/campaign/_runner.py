@@ -72,7 +72,8 @@ class Runner:
         self._committed: Counter[str] = Counter()  # by unit, millionths: spent, and held by runs that have not ended
         self._held: dict[str, tuple[Route, int]] = {}  # by run that has not ended, millionths of its route's unit
         self._limits = {limit.unit: limit.micro for limit in campaign.file.stop.cost}
-        self._is_asking = self._has_no_point = False
+        self._is_asking = False
+        self._had_no_point_at = -1  # how many trials had ended when the planner was last asked and had too few points
         self._over: tuple[str, str] | None = None
         self._stop_asked = ""
         self._cancelled: set[str] = set()
@@ -154,26 +155,36 @@ class Runner:
         if n <= 0 or self._is_asking or self._has_no_point:
             return
         if file.planner.name in QUICK_PLANNERS:
-            self._proposed(n, self.campaign.question(n)())
+            self._proposed(n, self.campaign.question(n)(), self._n_ended)
         else:
             self._is_asking = True
             tasks.start_soon(self._ask, n)
 
     async def _ask(self, n: int) -> None:
-        campaign = self.campaign
+        campaign, n_ended = self.campaign, self._n_ended
         try:
             points = await campaign.clock.blocking(campaign.question(n))
             if self._over is None:
-                self._proposed(n, points)
+                self._proposed(n, points, n_ended)
         except PlanningError as error:
             self._over = self._over or ("stopped", error.message)
         finally:
             self._is_asking = False
             self._wake.set()
 
-    def _proposed(self, n: int, points: Sequence[Point]) -> None:
+    def _proposed(self, n: int, points: Sequence[Point], n_ended: int) -> None:
         self._waiting += self.campaign.propose(points)
-        self._has_no_point = len(points) < n  # until a trial ends
+        if len(points) < n:
+            self._had_no_point_at = n_ended
+
+    @property
+    def _has_no_point(self) -> bool:
+        """Whether the planner had too few points, and no trial ended since it was asked."""
+        return self._had_no_point_at == self._n_ended
+
+    @property
+    def _n_ended(self) -> int:
+        return len(self.campaign.trials.rows) - len(self.campaign.trials.pending)
 
     def _send(self, tasks: TaskGroup) -> bool:
         """Request runs for the trials that wait, and have the requests leave once they are durable; whether any do."""
@@ -343,7 +354,6 @@ class Runner:
                 self._retry(row)
             case outcome:
                 now = campaign.clock.monotonic()
-                self._has_no_point = False
                 self._release(row)
                 route.ended(outcome, row.fault, row.queue_s, row.run_s, held - row.micro, now)
                 if outcome == "succeeded":
@@ -369,7 +379,6 @@ class Runner:
             return  # the trial stays pending, for when the campaign is resumed
         is_hopeless = (row.state == "cancelled" and not is_own_wish) or (row.state == "failed" and not row.retryable)
         if is_hopeless or n_failed > campaign.file.retries:
-            self._has_no_point = False
             campaign.abandon(trial.trial, f"{row.state} at {row.site}: {row.message}")
         else:
             self._waiting.append(trial)

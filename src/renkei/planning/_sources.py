@@ -239,7 +239,7 @@ class MultiSourcePlanner:
     def _modelled(self, waiting: "_Waiting", seed: int) -> Point | None:
         """Return the trial with the largest gain by cost.
 
-        None when no point is left, or that trial has to wait for another one at its source to end.
+        None when no point is left, or that trial has to wait for others, as every source that counts is full.
         """
         surrogate = self._surrogate()
         busy = [self._busy(place, waiting) for place in range(len(self._sources))]
@@ -247,8 +247,11 @@ class MultiSourcePlanner:
         gains = surrogate.acquisitions(self._rows.stacked(rows), places)
         costs, may_inform = self._costs(), self._may_inform(waiting)
         found: list[tuple[float, int, Point]] = []
+        must_wait = self._is_full(self._counting(waiting), waiting)
         for place, gain in enumerate(gains):
-            if not self._counts[place] and not (self._is_open(place, waiting) and may_inform[place]):
+            if self._is_full(place, waiting) and not (self._counts[place] and must_wait):
+                continue
+            if not self._counts[place] and (self._is_silent(place) or not may_inform[place]):
                 continue
             if (best := self._best(gain, surrogate, place, waiting, derived_seed(seed, "rows"))) is not None:
                 point, value = best

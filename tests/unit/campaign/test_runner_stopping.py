@@ -1,6 +1,7 @@
 """When a campaign ends: at the first of its rules that holds, with everything that left accounted for."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -161,6 +162,34 @@ async def test_a_pool_that_is_used_up_ends_it(planner: str, tmp_path: Path, cloc
         assert await run(await runner_over(campaign, here)) == ("exhausted", "no untried point is left")
         assert sorted(float(t.parameters["x"]) for t in campaign.trials.rows.values()) == [n / 10 for n in range(7)]
         assert fates(campaign) == {"observed": 7}
+        await campaign.ledger.close()
+
+
+async def test_a_planner_that_had_to_wait_is_asked_again_though_the_last_trial_ended_while_it_thought(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = FakeExecutor(answer=lambda job: succeed(job) if job.parameters["x"] == 0 else None)
+
+    class Thoughtful(HandClock):
+        """The planner's answer that it has no point now comes after the trial that it waits for has ended."""
+
+        async def blocking(self, call: Callable[[], Any], *, is_brief: bool = False) -> Any:
+            answer = call()
+            if answer == []:
+                await until(lambda: bool(executor.jobs))
+                await executor.succeed(*executor.jobs)
+                await until(lambda: not campaign.trials.pending)
+            return answer
+
+    def ask(n: int, pending: Sequence[Any]) -> list[Any]:
+        return [] if pending else [{"x": float(i), "y": 0.5} for i in range(n)]
+
+    clock = Thoughtful()
+    monkeypatch.setattr("renkei.campaign._runner.QUICK_PLANNERS", frozenset[str]())
+    async with site(tmp_path, clock, executor).opened() as here:
+        campaign = open_campaign(campaign_file("trials = 5", parallel=2), tmp_path, clock)
+        monkeypatch.setattr(campaign, "_planner", SimpleNamespace(ask=ask, tell=lambda told: None))
+        assert await run(await runner_over(campaign, here)) == ("exhausted", "all 5 trials were made")
         await campaign.ledger.close()
 
 
