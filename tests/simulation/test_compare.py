@@ -248,17 +248,28 @@ def test_the_shipped_comparison_has_two_nations_for_every_team() -> None:
         assert given >= scenario.trials(series)  # what a team has is enough for all of its trials
 
 
-def test_the_shipped_simulations_are_never_right_about_the_discovery() -> None:
-    scenario = load_scenario(SHIPPED / "complementary.toml")
+@pytest.mark.parametrize("name", ["complementary", "laboratories"])
+def test_the_shipped_simulations_are_never_right_about_the_discovery(name: str) -> None:
+    scenario = load_scenario(SHIPPED / f"{name}.toml")
     assert scenario.scenario.illustrative
     for series in scenario.campaign:
-        [name] = series.approximations
-        wrong = scenario.approximations[name].off / scenario.procedures[series.procedure].radius
+        [simulation] = series.approximations
+        wrong = scenario.approximations[simulation].off / scenario.procedures[series.procedure].radius
         assert wrong == pytest.approx(1.5, rel=0.03)
         instruments = scenario.sites_for(series)
         assert {scenario.institutions[scenario.sites[site].institution].party for site in instruments} == {"us", "jp"}
-        assert not {*instruments} & {*scenario.sites_for(series, name)}
+        assert not {*instruments} & {*scenario.sites_for(series, simulation)}
         assert series.parallel == sum(scenario.sites[site].slots for site in instruments)
+
+
+def test_capacity_is_that_of_the_sites_that_measure(two_teams: Scenario) -> None:
+    """A computer that only simulates makes no measurement sooner."""
+    sites = dict(two_teams.sites)
+    sites["west"] = sites["west"].model_copy(update={"procedures": ("grow",), "approximations": ("model",)})
+    scenario = two_teams.model_copy(update={"sites": sites})
+    scan = two_teams.campaign[0]
+    assert _compare._capacity(scenario, scan, Arm(("east", "west"), 4)) == 1.0
+    assert _compare._capacity(two_teams, scan, Arm(("east", "west"), 4)) == pytest.approx(2.8)
 
 
 def test_simulations_import_nothing_heavy() -> None:

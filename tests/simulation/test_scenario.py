@@ -357,6 +357,31 @@ def test_a_simulation_is_off_by_what_the_scenario_says_and_works_everywhere(monk
     assert {procedure for procedure, *_ in seen} == {"simulate", "measure"}
 
 
+def test_a_power_bends_the_landscape_and_moves_no_discovery(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = _World._measure
+    seen: list[float] = []
+
+    def watch(
+        self: _World, procedure: str, point: Mapping[str, Value], chance: random.Random
+    ) -> dict[str, float] | None:
+        outputs = measure(self, procedure, point, chance)
+        seen.append(outputs["distance"] if outputs else math.nan)
+        return outputs
+
+    monkeypatch.setattr(_World, "_measure", watch)
+    blind = SIMULATED.replace('planner = "bayesian"', 'planner = "random"').replace("one_in = 200", "one_in = 12")
+    found: list[tuple[float | None, list[float]]] = []
+    for power in (1, 2):
+        seen.clear()
+        result = run_scenario(
+            parse_scenario(blind.replace("infeasible", f"power = {power}, infeasible")), seed=3, joint=False
+        )
+        found.append((result.campaigns[0].discovered_s, [*seen]))
+    (plain_s, plain), (bent_s, bent) = found
+    assert plain_s == bent_s is not None
+    assert bent == pytest.approx([distance**2 for distance in plain], nan_ok=True)
+
+
 def test_mistakes_about_approximations_are_told() -> None:
     assert "an approximation of 'other'" in mistakes(
         SIMULATED.replace('procedure = "measure"', 'procedure = "other"')

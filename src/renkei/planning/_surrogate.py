@@ -14,6 +14,7 @@ import torch
 from botorch.acquisition import AcquisitionFunction
 from botorch.exceptions.errors import BotorchError
 from botorch.models import SingleTaskGP
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from renkei.model.space import Constraint, Objective
@@ -36,6 +37,9 @@ NUMERICAL_FAULTS = (RuntimeError, ValueError, ArithmeticError, BotorchError)
 """What torch, botorch and linear_operator raise when numbers go wrong."""
 
 _TURN = threading.RLock()
+
+_BLAS = ThreadpoolController().select(user_api="blas")
+"""What scipy and numpy calculate with. A fit takes many times as long where its threads wait for each other."""
 
 _MAX_BASELINE = 64
 """The best trials stand for all of them where the acquisition asks what is best already."""
@@ -158,13 +162,13 @@ def _kept(order: np.ndarray, n: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def alone(seed: int) -> Iterator[None]:
-    """Run torch on one thread, with its own random numbers, and without the warnings of botorch and linear_operator.
+    """Calculate on one thread, with random numbers of its own, and without the warnings of botorch and linear_operator.
 
     All of these belong to the whole process, so planners on several threads take turns. What was set before is
     restored.
     """
     # record, because botorch switches some of its warnings back on where it raises them.
-    with _TURN, warnings.catch_warnings(record=True), torch.random.fork_rng(devices=[]):
+    with _TURN, warnings.catch_warnings(record=True), torch.random.fork_rng(devices=[]), _BLAS.limit(limits=1):
         n_threads = torch.get_num_threads()
         warnings.simplefilter("ignore")
         torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from benchmarks.planning import reference, results, runner, scores
+from benchmarks.planning import page, reference, results, runner, scores
 from benchmarks.planning.campaign import Line
 from benchmarks.planning.functions import functions
 from benchmarks.planning.peers import ENTRIES
@@ -17,6 +17,7 @@ from benchmarks.planning.scores import Case
 
 from renkei.model.space import Choice, Integer, Point, Real, Space
 
+NAMED = {"renkei": 0.0, "blind": 6.0}
 VALUES = np.sort(np.random.default_rng(0).normal(size=9))
 MIXED = Space((Real("x", 1.0, 100.0, log=True), Integer("n", 2, 5), Choice("c", ("a", "b", "c"))))
 POOL: tuple[Point, ...] = tuple({"x": float(10**k), "n": n, "c": c} for k in range(3) for n in (2, 5) for c in "abc")
@@ -153,3 +154,15 @@ def test_no_random_point_is_below_the_minimum_of_a_function(
     found = losses(problem, tmp_path)
     assert found[0] >= problem.minimum
     assert expected_best(found, 40) > problem.minimum + 1e-3
+
+
+def test_a_page_over_few_seeds_says_that_it_is_not_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "problems", list[Problem])  # their packages may not be there
+
+    def said(n_seeds: int) -> str:
+        found = {name: [line(name, [(1, best)], seed) for seed in range(n_seeds)] for name, best in NAMED.items()}
+        return page._short([Case("p", 1, 4, 0.0, np.arange(10.0), 0.0, found)], list(NAMED))
+
+    assert "**Not complete**: of 10 seeds only 1 was run" in said(1)
+    assert "**Not complete**: of 10 seeds only 9 were run" in said(9)
+    assert "Not complete" not in said(10)

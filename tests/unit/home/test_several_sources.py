@@ -185,6 +185,12 @@ async def test_every_source_says_what_a_trial_costs_there(place: Place) -> None:
     assert place.given == (Source("simulation", 1.0, counts=False), Source("instrument", 20.0))
 
 
+async def test_every_source_says_how_many_trials_may_be_on_their_way_there(place: Place) -> None:
+    place.script("simulation")
+    await place.drive(place.file(**{'name = "instrument"': 'name = "instrument"\nparallel = 2'}))
+    assert [source.parallel for source in place.given] == [None, 2]
+
+
 async def test_prices_of_the_file_come_before_those_of_sites(place: Place) -> None:
     place.script("simulation")
     priced = {

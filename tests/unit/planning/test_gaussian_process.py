@@ -7,6 +7,7 @@ import numpy as np
 import planning_models  # noqa: F401 - before anything that imports botorch
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from renkei.model.space import Choice, Constraint, Objective, Observation, Real, Space
 from renkei.planning import _surrogate
@@ -207,3 +208,15 @@ def test_two_objectives_know_more_pending_points_than_are_sampled_jointly():
         pending = np.concatenate([[[0.35]], np.linspace(0.9, 1.0, 39)[:, None]])
         free, busy = (surrogate.acquisition(rows, 1) for rows in (pending[:0], pending))
         assert float(busy(ask)) < float(free(ask)) - 1.0
+
+
+def test_what_calculates_keeps_to_one_thread_and_leaves_others_as_they_were() -> None:
+    def threads() -> list[int]:
+        return [int(library["num_threads"]) for library in threadpool_info() if library["user_api"] == "blas"]
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = threads()
+        with alone(1):
+            assert set(threads()) == {1}
+        assert threads() == before
+        assert set(before) == {2}

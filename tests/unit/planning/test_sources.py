@@ -28,6 +28,7 @@ from renkei.model.space import (
 )
 from renkei.planning import Confirming, Source, create
 from renkei.planning._source_model import _Density, fit_sources
+from renkei.planning._source_surrogate import _scalings
 from renkei.planning._sources import MultiSourcePlanner
 
 LINE = Space((Real("x", 0.0, 1.0),))
@@ -142,6 +143,27 @@ def test_imagining_what_may_come_moves_no_mean_on_average_and_takes_uncertainty_
     assert moved == pytest.approx(before[2].item(), rel=1e-3)
     assert after[1].item() < before[1].item()
     assert after[2].item() < 0.8 * before[2].item()
+
+
+def test_what_is_on_its_way_may_disappoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Averaged over what the pending trial may give, another is worth more than if the first gave what is expected."""
+    surrogate = told(wave, wave, 9, 4)._surrogate()
+    where = torch.linspace(0.05, 0.95, 19, dtype=torch.float64).reshape(-1, 1, 1)
+    pending, at = np.array([[0.5]]), [1]
+    drawn = surrogate.acquisitions(pending, at)[1](where)
+    monkeypatch.setattr(torch, "randn", torch.zeros)
+    expected = surrogate.acquisitions(pending, at)[1](where)
+    assert (drawn > expected - 1e-9).all()
+    assert (drawn - expected).max() > 0.05
+
+
+def test_sources_that_are_right_may_share_a_scale() -> None:
+    """The dear source was tried near its best points alone: by itself it would have another spread and another mean."""
+    spread, near = np.linspace(-3.0, 5.0, 9), np.linspace(-3.0, -2.5, 4)
+    tried_in = [list(s) for s in _scalings([spread, near], [False, True], may_log=True)]
+    assert [len(set(scales)) for scales in tried_in] == [2, 1]
+    [both, _] = tried_in[1]
+    assert both.scaled(np.concatenate([spread, near])).std() == pytest.approx(1.0)
 
 
 # ---- several at a time ------------------------------------------------------------------------------------------
