@@ -12,7 +12,7 @@ from renkei.sim._compare_figures import cost_table, time_table, tried_table, ver
 from renkei.sim._tables import Table
 
 PAGE = ROOT / "docs" / "explanations" / "productivity.md"
-SCENARIOS = ("productivity", "complementary")
+SCENARIOS = ("productivity", "complementary", "laboratories")
 
 
 def parts(name: str) -> dict[str, str]:
