@@ -37,8 +37,11 @@ async def test_many_jobs_end_and_one_poll_asks_for_all_of_them(bench: Bench) -> 
 async def test_where_a_job_stands_is_told_in_the_words_of_the_system(bench: Bench) -> None:
     bench.system.set(slots=1)
     executor = bench.executor()
+    seen = bench.folder / "seen"
     async with bench.serving(executor) as ends:
-        await executor.submit([bench.job("1", "sleep 1"), bench.job("2", "sleep 0.1")])
+        await executor.submit(
+            [bench.job("1", f"until [ -e {seen} ]; do sleep 0.05; done"), bench.job("2", "sleep 0.1")]
+        )
         words = {"pbs": ("R", "Q"), "pjm": ("RUN", "QUE"), "flux": ("RUN", "SCHED")}[bench.kind]
 
         def states() -> list[tuple[str, str]]:
@@ -46,6 +49,7 @@ async def test_where_a_job_stands_is_told_in_the_words_of_the_system(bench: Benc
             return sorted((look.state, look.raw) for look in looks if look is not None)
 
         await until(lambda: states() == [("active", words[0]), ("queued", words[1])])
+        seen.touch()
         assert [end.outcome for end in await ends.all(2)] == ["succeeded"] * 2
     assert executor.look(bench.job("1").run) is None
 
