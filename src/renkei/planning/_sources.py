@@ -249,11 +249,11 @@ class MultiSourcePlanner:
         found: list[tuple[float, int, Point]] = []
         must_wait = self._is_full(self._counting(waiting), waiting)
         for place, gain in enumerate(gains):
-            if self._is_full(place, waiting) and not (self._counts[place] and must_wait):
-                continue
-            if not self._counts[place] and (self._is_silent(place) or not may_inform[place]):
-                continue
-            if (best := self._best(gain, surrogate, place, waiting, derived_seed(seed, "rows"))) is not None:
+            if self._counts[place]:
+                may_be = must_wait or not self._is_full(place, waiting)
+            else:
+                may_be = may_inform[place] and self._is_open(place, waiting)
+            if may_be and (best := self._best(gain, surrogate, place, waiting, derived_seed(seed, "rows"))) is not None:
                 point, value = best
                 found.append((value - math.log(costs[place]), place, point))
         if not any(self._counts[place] for _, place, _ in found):

@@ -148,6 +148,7 @@ def test_imagining_what_may_come_moves_no_mean_on_average_and_takes_uncertainty_
 def test_what_is_on_its_way_may_disappoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """Averaged over what the pending trial may give, another is worth more than if the first gave what is expected."""
     surrogate = told(wave, wave, 9, 4)._surrogate()
+    torch.manual_seed(0)
     where = torch.linspace(0.05, 0.95, 19, dtype=torch.float64).reshape(-1, 1, 1)
     pending, at = np.array([[0.5]]), [1]
     drawn = surrogate.acquisitions(pending, at)[1](where)
@@ -178,6 +179,19 @@ def test_no_more_trials_are_on_their_way_at_a_source_than_may_be() -> None:
         most = max(most, sum(point[SOURCE] == "dear" for point in pending))
         planner.tell([tried(pending.pop(0), branin, branin)])
     assert most == 2
+
+
+def test_where_one_source_that_counts_is_full_the_model_says_what_to_try_at_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sources = (Source("near", 10.0, parallel=1), Source("far", 20.0))
+    planner = MultiSourcePlanner(LINE, LOW, sources, seed=1, initial=1)
+    planner.tell([tried({"x": i / 8, SOURCE: "near"}, wave, wave) for i in range(9)])
+    monkeypatch.setattr(planner, "_of_design", lambda *_: pytest.fail("it tries a point of the design"))
+    [first] = planner.ask(1)
+    assert first[SOURCE] == "near"
+    [second] = planner.ask(1, [first])
+    assert second[SOURCE] == "far"
 
 
 def test_a_source_of_which_nothing_came_yet_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
