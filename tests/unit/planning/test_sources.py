@@ -194,6 +194,31 @@ def test_where_one_source_that_counts_is_full_the_model_says_what_to_try_at_anot
     assert second[SOURCE] == "far"
 
 
+def beside_a_full_source(n_cheap: int, n_dear: int) -> tuple[MultiSourcePlanner, Point]:
+    """Return a planner whose dear source has no place left, and the trial that is on its way there."""
+    planner = MultiSourcePlanner(LINE, LOW, (CHEAP, Source("dear", 20.0, parallel=1)), initial=1)
+    points: list[Point] = [{"x": (i + 0.5) / n_cheap, SOURCE: "cheap"} for i in range(n_cheap)]
+    points += [{"x": 0.1 + 0.3 * i / (n_dear - 1), SOURCE: "dear"} for i in range(n_dear)]
+    planner.tell([tried(point, wave, wave) for point in points])
+    return planner, {"x": 0.05, SOURCE: "dear"}
+
+
+def test_while_all_that_count_are_full_it_simulates_where_that_is_worth_most_and_else_waits() -> None:
+    planner, pending = beside_a_full_source(2, 8)
+    [point] = planner.ask(1, [pending])
+    assert point[SOURCE] == "cheap"
+    planner, pending = beside_a_full_source(5, 5)
+    assert planner.ask(1, [pending]) == []
+    [point] = planner.ask(1)
+    assert point[SOURCE] == "dear"
+
+
+def test_no_model_spends_more_on_sources_that_inform_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    planner, pending = beside_a_full_source(2, 8)
+    monkeypatch.setattr(planner, "_may_inform", lambda waiting: [False, True])
+    assert planner.ask(1, [pending]) == []
+
+
 def test_a_source_of_which_nothing_came_yet_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
     planner = MultiSourcePlanner(LINE, LOW, BOTH, seed=1, initial=4)
     pending = planner.ask(4)
@@ -251,6 +276,17 @@ def test_no_more_is_spent_on_sources_that_inform_than_on_those_that_count() -> N
     planner = MultiSourcePlanner(LINE, LOW, sources, initial=4)
     history = play(planner, wave, wave, lambda h: len(h) == 16)
     assert n_dear(history) >= 6
+
+
+@pytest.mark.parametrize(("n_cheap", "n_dear", "may"), [(3, 3, True), (4, 3, False), (9, 3, False), (4, 4, True)])
+def test_a_trial_that_informs_may_cost_what_is_left_of_what_was_spent_on_those_that_count(
+    n_cheap: int, n_dear: int, may: bool
+) -> None:
+    planner = MultiSourcePlanner(LINE, LOW, (CHEAP, Source("dear", 1.0)), initial=1)
+    points: list[Point] = [{"x": i / 10, SOURCE: "cheap"} for i in range(n_cheap)]
+    points += [{"x": i / 10, SOURCE: "dear"} for i in range(n_dear)]
+    planner.tell([tried(point, wave, wave) for point in points])
+    assert planner._may_inform(planner._waiting([]))[0] is may
 
 
 def test_a_point_tried_at_one_source_may_be_tried_at_another() -> None:
