@@ -4,7 +4,6 @@ One task drives: it takes in what sites reported, proposes and requests what the
 and only then lets it leave. Everything it must know after a crash is in the ledger before it acts.
 """
 
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 
@@ -14,6 +13,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from renkei.campaign._campaign import Campaign
+from renkei.campaign._spending import Spending
 from renkei.campaign._state import RunRow, TrialRow
 from renkei.errors import AgreementError, PlanningError, RemoteError, Replayed, Unreachable, UsageError
 from renkei.federation import (
@@ -69,9 +69,7 @@ class Runner:
         self._inbox: list[tuple[str, Reports]] = []  # by site: each speaks of its own runs alone
         self._wake, self._ticks = anyio.Event(), anyio.Event()
         self._waiting: list[TrialRow] = []  # trials to be sent: new ones, and those whose last run gave nothing
-        self._committed: Counter[str] = Counter()  # by unit, millionths: spent, and held by runs that have not ended
-        self._held: dict[str, tuple[Route, int]] = {}  # by run that has not ended, millionths of its route's unit
-        self._limits = {limit.unit: limit.micro for limit in campaign.file.stop.cost}
+        self.spending = Spending({limit.unit: limit.micro for limit in campaign.file.stop.cost})
         self._is_asking = False
         self._had_no_point_at = -1  # how many trials had ended when the planner was last asked and had too few points
         self._over: tuple[str, str] | None = None
@@ -81,9 +79,9 @@ class Runner:
             if row.run in campaign.runs.open:
                 route = self._route(row)
                 route.in_flight += 1
-                self._hold(row, route, row.micro)
+                self.spending.hold(row.run, route, row.micro)
             else:
-                self._committed[row.unit] += row.micro
+                self.spending.charge(row)
         for trial in campaign.trials.rows.values():
             self._celebrate(trial)
 
@@ -219,7 +217,7 @@ class Runner:
             )  # fmt: skip
             campaign.ledger.append(requested)
             choice.route.sent()
-            self._hold(campaign.runs.rows[requested.run], choice.route, choice.route.price)
+            self.spending.hold(requested.run, choice.route, choice.route.price)
             outbox.setdefault(choice.route.site, []).append(self._request(requested))
         for site, requests in outbox.items():
             for start in range(0, len(requests), BATCH_MAX):
@@ -341,11 +339,11 @@ class Runner:
         row = campaign.runs.open.get(record.body.run)
         if row is None or row.site != site or row.state in _NO_NEWS.get(record.kind, ()):
             return  # it ended, it is another site's, or this was heard before
-        route, held = self._held[row.run]
+        route, held = self.spending.held(row.run)
         campaign.ledger.append(RunReported(row.site, raw))
         match row.state:
             case "accepted":
-                self._hold(row, route, row.micro)
+                self.spending.hold(row.run, route, row.micro)
                 route.accepted(row.micro)
             case "parked":
                 pass
@@ -416,7 +414,7 @@ class Runner:
     @property
     def _is_stuck(self) -> bool:
         """Whether no trial that waits can be paid."""
-        if not self._limits or not self._waiting:
+        if not self.spending.is_limited or not self._waiting:
             return False
         routes = [route for trial in self._waiting for route in self._routes(trial) if not route.closed]
         return bool(routes) and not any(self._may_pay(route) for route in routes)
@@ -431,7 +429,7 @@ class Runner:
             reasons = "; ".join(sorted({f"{r.site}: {r.closed}" for r in self.broker.routes}))
             return "exhausted", f"no site takes its runs any more ({reasons})"
         payable = any(self._may_pay(route) for route in self.broker.routes if route.counts and not route.closed)
-        if self._limits and not campaign.owes_confirmation and (not payable or self._is_stuck):
+        if self.spending.is_limited and not campaign.owes_confirmation and (not payable or self._is_stuck):
             return "exhausted", f"its cost of {', '.join(str(limit) for limit in stop.cost)} is used up"
         if campaign.trials.pending:
             return None
@@ -517,31 +515,19 @@ class Runner:
     def _routes(self, trial: TrialRow) -> list[Route]:
         return [route for route in self.broker.routes if route.serves(trial.source)]
 
-    def _hold(self, row: RunRow, route: Route, micro: int) -> None:
-        """Count what an open run holds, or changes to hold."""
-        _, held = self._held.get(row.run, (route, 0))
-        micro = micro or route.price
-        self._committed[route.unit] += micro - held
-        self._held[row.run] = route, micro
-
     def _release(self, row: RunRow) -> Route:
-        """Count what an ended run was charged in place of what it held."""
-        route, held = self._held.pop(row.run)
+        """Count an ended run as gone from its route, and at what it was charged; return the route."""
+        route = self.spending.release(row)
         route.in_flight -= 1
-        charged = 0 if row.state == "refused" else row.micro
-        self._committed[route.unit] += charged - held
         return route
 
     def _may_pay(self, route: Route) -> bool:
         """Return whether what was and is spent leaves room for a run, and for a confirmation that is still to come."""
-        limit = self._limits.get(route.unit)
-        if limit is None:
-            return True
         kept = 0
         if self.campaign.owes_confirmation:
             counting = (r for r in self.broker.routes if r.counts and not r.closed and r.unit == route.unit)
             kept = min((r.price for r in counting), default=0)
-        return self._committed[route.unit] + route.price + kept <= limit
+        return self.spending.leaves_room(route, kept)
 
     def _n_to_come(self) -> int:
         stop = self.campaign.file.stop

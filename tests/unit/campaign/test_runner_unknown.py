@@ -169,7 +169,7 @@ async def test_an_end_that_comes_before_its_receipt_is_taken_once(tmp_path: Path
             await executor.succeed(*executor.jobs)
         assert Counter(kinds(campaign))["trial.observed"] == 1
         assert [route.in_flight for route in runner.broker.routes] == [0]
-        assert not runner._held
+        assert not runner.spending._held
         await campaign.ledger.close()
 
 
