@@ -11,16 +11,14 @@ import anyio
 import msgspec
 
 from hand_clock import HandClock
-from renkei.campaign import Campaign, Runner, routes_over
+from renkei.campaign import Campaign, Runner
 from renkei.clock import Clock
 from renkei.executors import Executor, Job, JobEnd, Report
 from renkei.federation import (
     CANCEL_BATCH,
     RUN_BATCH,
-    Broker,
     CancelBatch,
     Reports,
-    Route,
     RunBatch,
     RunRequest,
     SiteHandle,
@@ -383,14 +381,9 @@ def open_campaign(
     return Campaign(file, folder / "campaign", key_of("us-lab"), digest, clock, warm)
 
 
-async def routes_to(file: CampaignFile, sites: Iterable[SiteHandle]) -> list[Route]:
-    """Return the routes of a campaign to sites, as a session makes them."""
-    return routes_over(file, {site.name: await site.describe(file.team) for site in sites})
-
-
 async def runner_over(campaign: Campaign, *sites: SiteHandle) -> Runner:
-    routes = await routes_to(campaign.file, sites)
-    return Runner(campaign, {site.name: site for site in sites}, Broker(routes, campaign.clock))
+    descriptions = {site.name: await site.describe(campaign.file.team) for site in sites}
+    return Runner(campaign, {site.name: site for site in sites}, descriptions)
 
 
 @asynccontextmanager

@@ -88,6 +88,15 @@ async def descriptions_to_resume(
         await clock.sleep(ASK_S)
 
 
+async def answer_of(site: SiteHandle, team: str, clock: Clock) -> Description:
+    """Ask a site what it offers until it answers."""
+    while True:
+        try:
+            return await _described(site, team)
+        except RenkeiError:  # of whatever kind: it takes no part before it says what it offers
+            await clock.sleep(ASK_S)
+
+
 async def _described(site: SiteHandle, team: str) -> Description:
     try:
         return await site.describe(team)

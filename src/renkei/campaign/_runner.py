@@ -13,14 +13,16 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from renkei.campaign._campaign import Campaign
+from renkei.campaign._routes import answer_of, routes_over
 from renkei.campaign._spending import Spending
 from renkei.campaign._state import RunRow, TrialRow
-from renkei.errors import AgreementError, PlanningError, RemoteError, Replayed, Unreachable, UsageError
+from renkei.errors import AgreementError, ConfigError, PlanningError, RemoteError, Replayed, Unreachable, UsageError
 from renkei.federation import (
     CANCEL_BATCH,
     RUN_BATCH,
     Broker,
     CancelBatch,
+    Description,
     Reports,
     Route,
     RunBatch,
@@ -53,18 +55,29 @@ class Runner:
     Args:
         campaign: What to drive.
         sites: Handles by name.
-        broker: Knows every route that the campaign's sources allow.
+        descriptions: What sites offer, by name. One that is missing is silent: it takes part once it answers.
         on_change: Called after each round of work, for displays.
+
+    Attributes:
+        broker: Knows every route that the campaign's sources allow.
+        absent: Sites that take no part, by name: why what they offer does not fit, "" while they are silent.
+
+    Raises:
+        ConfigError: The campaign does not fit what is on offer.
+        UsageError: Nobody can ask about one of its open runs.
     """
 
     def __init__(
         self,
         campaign: Campaign,
         sites: Mapping[str, SiteHandle],
-        broker: Broker,
+        descriptions: Mapping[str, Description],
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self.campaign, self.sites, self.broker, self._on_change = campaign, sites, broker, on_change
+        self.campaign, self.sites, self._on_change = campaign, sites, on_change
+        self._descriptions = dict(descriptions)
+        self.broker = Broker(routes_over(campaign.file, descriptions, sites), campaign.clock)
+        self.absent = dict.fromkeys(sorted(sites.keys() - descriptions.keys()), "")
         self._gone: dict[tuple[str, str, str], Route] = {}  # routes of open runs whose site has them no more
         self._inbox: list[tuple[str, Reports]] = []  # by site: each speaks of its own runs alone
         self._wake, self._ticks = anyio.Event(), anyio.Event()
@@ -103,6 +116,8 @@ class Runner:
                 stream = await stack.enter_async_context(site.follow(campaign.file.team, campaign.name))
                 tasks.start_soon(self._listen, name, stream)
                 tasks.start_soon(self._find, name, [r.run for r in campaign.runs.open.values() if r.site == name])
+            for name in self.absent:
+                tasks.start_soon(self._admit, name)
             tasks.start_soon(self._tick)
             if (wall_s := campaign.file.stop.wall_s) is not None:
                 tasks.start_soon(self._end_in_time, wall_s)
@@ -201,7 +216,9 @@ class Runner:
             )
             if choice is None:
                 routes = self._routes(trial)
-                if refusing and all(route.closed or route.site in refusing for route in routes):
+                if self._awaits_a_site:
+                    self._waiting.append(trial)
+                elif refusing and all(route.closed or route.site in refusing for route in routes):
                     campaign.abandon(trial.trial, f"{tries[-1].state} at {tries[-1].site}: {tries[-1].message}")
                     self._wake.set()
                 elif trial.source and all(route.closed for route in routes):
@@ -273,6 +290,28 @@ class Runner:
         )  # fmt: skip
 
     # ---- what comes back -------------------------------------------------------------------------------------
+
+    @property
+    def _awaits_a_site(self) -> bool:
+        """Whether a site is silent: what it would take is not known."""
+        return not all(self.absent.values())
+
+    async def _admit(self, name: str) -> None:
+        """Wait until a silent site says what it offers; from then on it takes part, unless that does not fit."""
+        said = await answer_of(self.sites[name], self.campaign.file.team, self.campaign.clock)
+        self._descriptions[name] = said
+        try:
+            routes = [r for r in routes_over(self.campaign.file, self._descriptions, self.sites) if r.site == name]
+        except ConfigError as error:
+            del self._descriptions[name]
+            self.absent[name] = "; ".join(error.mistakes)
+        else:
+            del self.absent[name]
+            self.broker.routes += routes
+            for route in routes:
+                for key in [k for k in self._gone if k[:2] == (name, route.spec.name) and route.serves(k[2])]:
+                    self.spending.reroute(self._gone.pop(key), route)
+        self._wake.set()
 
     def _hear(self, name: str, said: Reports) -> None:
         self._inbox.append((name, said))
@@ -425,8 +464,9 @@ class Runner:
             return "exhausted", f"its time of {stop.wall_s:g} s is used up"
         if campaign.runs.open or self._is_asking:
             return None
-        if self.broker.is_closed:
-            reasons = "; ".join(sorted({f"{r.site}: {r.closed}" for r in self.broker.routes}))
+        if self.broker.is_closed and not self._awaits_a_site:
+            closed = {f"{route.site}: {route.closed}" for route in self.broker.routes}
+            reasons = "; ".join(sorted(closed | {f"{name}: {why}" for name, why in self.absent.items()}))
             return "exhausted", f"no site takes its runs any more ({reasons})"
         payable = any(self._may_pay(route) for route in self.broker.routes if route.counts and not route.closed)
         if self.spending.is_limited and not campaign.owes_confirmation and (not payable or self._is_stuck):
@@ -509,7 +549,7 @@ class Runner:
                     " ended, and it cannot be asked about them.",
                     "Open that site too, or have some site offer that procedure again.",
                 )
-            self._gone[key] = Route(row.site, like.spec, like.binding, 1, like.price, like.unit, 0)
+            self._gone[key] = Route(row.site, like.spec, like.binding, 1, like.price, row.unit or like.unit, 0)
         return self._gone[key]
 
     def _routes(self, trial: TrialRow) -> list[Route]:

@@ -51,6 +51,15 @@ class Spending:
         self._committed[route.unit] += charged - held
         return route
 
+    def reroute(self, old: Route, new: Route) -> None:
+        """Count the open runs of a route as those of another one."""
+        for run, (route, held) in self._held.items():
+            if route is old:
+                self._held[run] = new, held
+                self._committed[old.unit] -= held
+                self._committed[new.unit] += held
+        new.in_flight, old.in_flight = new.in_flight + old.in_flight, 0
+
     def leaves_room(self, route: Route, kept: int) -> bool:
         """Return whether a run may be paid by a route, with something kept for another one in the same unit."""
         limit = self._limits.get(route.unit)

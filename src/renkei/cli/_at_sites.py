@@ -39,7 +39,7 @@ class AtSite:
 
 def at_sites(runner: Runner) -> dict[str, AtSite]:
     """Return what each site did and does for a campaign, by the campaign's own run table."""
-    sites = {route.site: AtSite() for route in runner.broker.routes}
+    sites = {name: AtSite() for name in (*(route.site for route in runner.broker.routes), *runner.absent)}
     for run in runner.campaign.runs.rows.values():
         site = sites.setdefault(run.site, AtSite())
         site.states[run.state] += 1

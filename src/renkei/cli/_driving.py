@@ -125,7 +125,7 @@ async def _drive(
             await stack.enter_async_context(session.opened(names, team))
             driven = await start(session)
         for problem in session.silent:
-            console.print(f"Going on without a site: {problem}", soft_wrap=True)
+            console.print(f"Going on without a site until it answers: {problem}", soft_wrap=True)
         progress = Progress(driven, session.clock)
         with anyio.CancelScope() as everything:
             async with anyio.create_task_group() as tasks:

@@ -22,7 +22,7 @@ from renkei.campaign import (
 from renkei.campaign._state import OPEN
 from renkei.clock import Clock, SystemClock
 from renkei.errors import AgreementError, LedgerError, RenkeiError, Unreachable, UsageError
-from renkei.federation import Broker, Description, Route, SiteHandle
+from renkei.federation import Description, Route, SiteHandle
 from renkei.home._answers import answer_at
 from renkei.home._home import Home, baseline_folder, baseline_of, site_of_baseline
 from renkei.home._mailbox import Mailbox
@@ -104,10 +104,11 @@ class Session:
             ConfigError: The campaign does not fit what is on offer; lists every mistake. Nothing was written.
             UsageError: A campaign of this name exists.
         """
-        routes = self._routes(file, await self._descriptions(file))
+        found = await self._descriptions(file)
+        routes_over(file, found, self._handles())
         self.home.begin(file, folder)
         try:
-            return await self._drive(file, routes)
+            return await self._drive(file, found)
         except RenkeiError:  # a planner that is not there, options that it does not know: nothing was recorded yet
             self.home.forget(file.name)
             raise
@@ -127,7 +128,7 @@ class Session:
         wanted = {source.procedure for source in file.sources} | self._open_procedures(file.name)
         found, silent = await descriptions_to_resume(file, wanted, self._handles(), self.clock, on_silence)
         self.silent = [error.message for error in silent]
-        return await self._drive(file, self._routes(file, found))
+        return await self._drive(file, found)
 
     def _open_procedures(self, campaign: str) -> set[str]:
         """Return the procedures of the runs of a campaign and of its baselines that have not ended."""
@@ -209,16 +210,17 @@ class Session:
                 seen[name] = parse_checkpoint(note).size
         return seen
 
-    async def _drive(self, file: CampaignFile, routes: Callable[[], list[Route]]) -> Drive:
+    async def _drive(self, file: CampaignFile, found: Mapping[str, Description]) -> Drive:
         directory = self.home.campaign_directory(file.name)
         agreement = self.home.agreement()
         key, digest, handles = self._key(agreement, file.team), agreement.digest, self._handles()
 
         def runner(definition: CampaignFile, where: Path, warm: Sequence[Observation], site: str = "") -> Runner:
-            ways = [route for route in routes() if site in ("", route.site)]
-            sources = planner_sources(definition, ways)
+            sites = {site: handles[site]} if site else handles
+            offers = {name: description for name, description in found.items() if name in sites}
+            sources = planner_sources(definition, routes_over(definition, offers, sites))
             campaign = Campaign(definition, where, key, digest, self.clock, warm, sources)
-            return Runner(campaign, handles, Broker(ways, self.clock))
+            return Runner(campaign, sites, offers)
 
         main = runner(file, directory, self._warm(file))
         beside: list[Runner] = []
@@ -263,12 +265,6 @@ class Session:
             raise silent[0]
         self.silent = [error.message for error in silent]
         return found
-
-    def _routes(self, file: CampaignFile, descriptions: Mapping[str, Description]) -> Callable[[], list[Route]]:
-        """Check a campaign against what sites offer; return what makes its routes, fresh for every runner."""
-        known = self._handles()
-        routes_over(file, descriptions, known)
-        return lambda: routes_over(file, descriptions, known)
 
     async def _answer(self, verb: str, arguments: Mapping[str, str]) -> str:
         """Do what another command asks of this process; return one line for people."""

@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 
 from renkei.campaign import Campaign, Runner, planner_sources, routes_over
 from renkei.errors import Unreachable
-from renkei.federation import Broker, Description
+from renkei.federation import Description
 from renkei.ledger import Ledger, LedgerReader
 from renkei.model.agreement import Agreement, AgreementSite, Institution, Party, Team, parse_agreement
 from renkei.model.agreement_text import OPEN_RESEARCH, new_agreement_text
@@ -219,8 +219,7 @@ class _World:
             n_known = n_ended
 
         try:
-            broker = Broker(routes, clock)
-            state, _ = await Runner(campaign, wires, broker, count).run()
+            state, _ = await Runner(campaign, wires, descriptions, count).run()
         finally:
             result = CampaignResult.of(campaign, series.name, state, began_s, anyio.current_time())
             self.result.campaigns.append(result)

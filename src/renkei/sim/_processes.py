@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
-from renkei.campaign import Campaign, Runner, descriptions_to_resume, routes_over
+from renkei.campaign import Campaign, Runner, descriptions_to_resume
 from renkei.clock import Clock
 from renkei.errors import LedgerError, Unreachable
-from renkei.federation import Broker, Reports, SiteHandle
+from renkei.federation import Reports, SiteHandle
 from renkei.model.campaign import Campaign as CampaignFile
 from renkei.sim._clock import Crashed, SimClock
 from renkei.sim._disk import Disk
@@ -241,7 +241,7 @@ class CampaignProcess:
             sites = self._reach(clock)
             wanted = {source.procedure for source in self.file.sources}
             descriptions, _ = await descriptions_to_resume(self.file, wanted, sites, clock)
-            runner = Runner(campaign, sites, Broker(routes_over(self.file, descriptions, sites), clock))
+            runner = Runner(campaign, sites, descriptions)
             self._runner = runner
             return (await runner.run())[0]
         finally:

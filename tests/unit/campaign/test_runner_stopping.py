@@ -28,9 +28,8 @@ from fakes import (
 )
 from hand_clock import HandClock
 from renkei.campaign import Campaign, Runner
-from renkei.errors import LedgerError, PlanningError, Unreachable
+from renkei.errors import ConfigError, LedgerError, PlanningError, Unreachable
 from renkei.executors import Job, JobEnd
-from renkei.federation import Broker
 from renkei.home._session import first_error
 from renkei.model.rule import Rule
 
@@ -193,11 +192,10 @@ async def test_a_planner_that_had_to_wait_is_asked_again_though_the_last_trial_e
         await campaign.ledger.close()
 
 
-async def test_with_no_site_at_all_it_ends_at_once(tmp_path: Path, clock: HandClock) -> None:
+async def test_with_no_site_at_all_there_is_nothing_to_drive(tmp_path: Path, clock: HandClock) -> None:
     campaign = open_campaign(campaign_file(), tmp_path, clock)
-    state, why = await run(Runner(campaign, {}, Broker([], clock)))
-    assert (state, "no site takes its runs any more" in why) == ("exhausted", True)
-    assert kinds(campaign) == ["campaign.opened", "campaign.ended"]
+    with pytest.raises(ConfigError, match="expected one that a site offers"):
+        Runner(campaign, {}, {})
     await campaign.ledger.close()
 
 
