@@ -190,6 +190,14 @@ def give_up_at_the_first_silence(patch: Patch) -> None:
     patch.setattr(Runner, "_unheard", unheard)
 
 
+def go_without_the_silent(patch: Patch) -> None:
+    async def admit(*_: Any) -> None:
+        pass
+
+    patch.setattr(Runner, "_admit", admit)
+    patch.setattr(Runner, "_awaits_a_site", False)
+
+
 def let_anybody_in(patch: Patch) -> None:
     """A member that acceded is one at sites that have not heard of it yet, too."""
     joined = amended().agreement
@@ -243,6 +251,7 @@ def _question_of_a_member(real: Callable[..., Any], joined: Agreement) -> Callab
         (ask_before_it_is_written_down, "no campaign knows of it"),
         (ask_for_ever, "Not everything was over"),
         (give_up_at_the_first_silence, "would have told of it"),
+        (go_without_the_silent, "had not closed"),
         (let_anybody_in, "not one of"),
     ],
 )

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import math
-import statistics
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from importlib import import_module
@@ -14,10 +13,12 @@ from renkei.errors import UsageError, did_you_mean
 from renkei.model.space import SOURCE, Constraint, Objective, Observation, Point, Space
 from renkei.planning._abandoned import Abandoned
 from renkei.planning._codec import Codec, Key
+from renkei.planning._costs import Costs
 from renkei.planning._design import derived_seed
 from renkei.planning._history import History
+from renkei.planning._listing import Listed
 from renkei.planning._port import Source, require
-from renkei.planning._rows import RowCodec, Rows
+from renkei.planning._rows import RowCodec
 from renkei.planning.sobol import sobol_design
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ _N_WORKING = 2
 
 _MAX_SILENT = 3
 """A source that only informs is asked no more once so many trials there in a row were abandoned."""
-
-_MEMORY = 20
-"""Prices and seconds of so many trials of a source are averaged."""
 
 _MAX_LISTED = 10_000
 """Discrete spaces of at most so many points are compared point by point, like a pool."""
@@ -107,7 +105,7 @@ class MultiSourcePlanner:
         require("botorch", "torch", "scipy")
         _check(objectives, sources, initial, time)
         self._objective, self._constraints = objectives[0], tuple(constraints)
-        self._sources, self._seed, self._time = tuple(sources), seed, time
+        self._sources, self._seed, self._costs = tuple(sources), seed, Costs(sources, time)
         self._counts = [source.counts for source in sources]
         self._places = {source.name: place for place, source in enumerate(sources)}
         self._codec, self._rows = Codec(space), RowCodec(space)
@@ -117,14 +115,12 @@ class MultiSourcePlanner:
         self._histories = [History(self._rows, outputs) for _ in sources]
         self._taken: list[dict[Key, list[float]]] = [{} for _ in sources]
         self._abandoned = [Abandoned() for _ in sources]
-        self._prices = [[source.price] for source in sources]
-        self._seconds: list[list[float]] = [[source.seconds] if source.seconds > 0 else [] for source in sources]
         self._n_told = [0] * len(sources)
         self._n_silent = [0] * len(sources)
         self._fitted: SourceSurrogate | None = None
         self._confinement: Confined | None = None
         self._n_holding: int | None = None
-        self._listed: tuple[list[Point], list[Key], Rows] | None = None
+        self._listed: Listed | None = None
         for (place, _), observation in zip(self._identities(warm, is_warm=True), warm, strict=True):
             if observation.outcome != "abandoned":
                 self._histories[place].add(observation)
@@ -152,10 +148,7 @@ class MultiSourcePlanner:
             self._taken[place][key] = row
             self._n_silent[place] = 0
             self._histories[place].add(observation)
-            if math.isfinite(observation.cost) and observation.cost > 0:
-                self._prices[place].append(observation.cost)
-            if math.isfinite(observation.seconds) and observation.seconds >= 0:
-                self._seconds[place].append(observation.seconds)
+            self._costs.learn(place, observation)
         self._fitted = None
 
     def ask(self, n: int, pending: Sequence[Point] = ()) -> list[Point]:
@@ -245,7 +238,7 @@ class MultiSourcePlanner:
         busy = [self._busy(place, waiting) for place in range(len(self._sources))]
         rows, places = list(chain(*busy)), [place for place, known in enumerate(busy) for _ in known]
         gains = surrogate.acquisitions(self._rows.stacked(rows), places)
-        costs, may_inform = self._costs(), self._may_inform(waiting)
+        costs, may_inform = self._costs.each(), self._may_inform(waiting)
         found: list[tuple[float, int, Point]] = []
         must_wait = self._is_full(self._counting(waiting), waiting)
         for place, gain in enumerate(gains):
@@ -270,14 +263,14 @@ class MultiSourcePlanner:
         search = Search(acquisition, surrogate.n_rows + waiting.n, 1)
         known, resting = {**self._taken[place], **waiting.keys[place]}, self._resting(place)
         if self._is_listed:
-            points, keys, rows = self._listing()
-            left = [at for at, key in enumerate(keys) if key not in known]
-            left = [at for at in left if keys[at] not in resting] or left
-            if not left:
+            listed = self._listing()
+            rested, left = listed.left([*known, *resting]), listed.left(known)
+            left = rested if len(rested) else left
+            if not len(left):
                 return None
-            values = search.values(rows[left])
-            at = int(values.argmax())
-            return points[left[at]], float(values[at])
+            values = search.values(listed.rows[left])
+            best = int(values.argmax())
+            return listed.points[int(left[best])], float(values[best])
         taken = self._rows.stacked([*known.values(), *resting.values()])
         row = search.best_row(self._rows, surrogate.best_rows, taken, seed, self._confined())
         if row is None:
@@ -318,18 +311,9 @@ class MultiSourcePlanner:
 
     # ---- what it costs ---------------------------------------------------------------------------------------
 
-    def _costs(self) -> list[float]:
-        """Return the cost of a trial at each source: shares of all prices and, weighted, of all seconds."""
-        prices = [statistics.fmean(known[-_MEMORY:]) for known in self._prices]
-        seconds = [statistics.fmean(known[-_MEMORY:]) if known else math.nan for known in self._seconds]
-        costs = [price / sum(prices) for price in prices]
-        if any(math.isnan(s) for s in seconds) or sum(seconds) == 0.0:
-            return costs
-        return [cost + self._time * s / sum(seconds) for cost, s in zip(costs, seconds, strict=True)]
-
     def _may_inform(self, waiting: "_Waiting") -> list[bool]:
         """Return for each source whether another trial there keeps what only informs at no more than what counts."""
-        costs = self._costs()
+        costs = self._costs.each()
         spent = [
             cost * max(0, told + len(keys) - wanted)
             for cost, told, keys, wanted in zip(costs, self._n_told, waiting.keys, self._n_initial, strict=True)
@@ -364,7 +348,7 @@ class MultiSourcePlanner:
 
         One that is full only where all are.
         """
-        costs = self._costs()
+        costs = self._costs.each()
 
         def order(place: int) -> tuple[bool, float, int, int]:
             return self._is_full(place, waiting), costs[place], len(waiting.keys[place]), place
@@ -451,13 +435,11 @@ class MultiSourcePlanner:
             self._n_holding = self._codec.n_holding(_MAX_LISTED)
         return self._n_holding <= _MAX_LISTED
 
-    def _listing(self) -> tuple[list[Point], list[Key], Rows]:
-        """Return the distinct points that are compared one by one, their keys and their rows."""
+    def _listing(self) -> Listed:
+        """Return the distinct points that are compared one by one."""
         if self._listed is None:
-            every = self._codec.every_point() if self._space.pool is None else iter(self._space.pool)
-            distinct = {self._codec.key(point): point for point in every}
-            points = list(distinct.values())
-            self._listed = points, list(distinct), self._rows.rows(points)
+            every = self._codec.every_point() if self._space.pool is None else self._space.pool
+            self._listed = Listed(every, self._codec, self._rows)
         return self._listed
 
 

@@ -1,7 +1,7 @@
 """Simulated processes: a site and a campaign's runner, each killed and started again."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -202,6 +202,8 @@ class CampaignProcess:
         self.file, self.directory, self.fate, self.key, self.disk = file, directory, fate, key, disk
         self._agreement, self._reach = agreement, reach
         self._runner: Runner | None = None
+        self.knows: Collection[str] = ()
+        """The sites that it knew of when it was last taken up."""
         self.n_crashes = self.n_full = self.n_stopped = 0
 
     def stop(self) -> None:
@@ -239,6 +241,7 @@ class CampaignProcess:
             if (state := campaign.status.row.state) not in ("running", "stopped"):
                 return state
             sites = self._reach(clock)
+            self.knows = sites.keys()
             wanted = {source.procedure for source in self.file.sources}
             descriptions, _ = await descriptions_to_resume(self.file, wanted, sites, clock)
             runner = Runner(campaign, sites, descriptions)

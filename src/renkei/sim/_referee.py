@@ -1,7 +1,7 @@
 """The referee: watches every record that becomes durable at a site, and judges the whole at the end."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,13 +191,16 @@ def judge_requests(referee: Referee) -> None:
             raise PromiseError(f"{site} accepted run {run}, and no campaign knows of it.")
 
 
-def judge_campaign(path: Path, key: Key, sites: Mapping[str, Sequence[bytes]], referee: Referee) -> dict[str, int]:
+def judge_campaign(
+    path: Path, key: Key, sites: Mapping[str, Sequence[bytes]], knows: Collection[str], referee: Referee
+) -> dict[str, int]:
     """Check what a campaign believes against what its sites wrote; return counts of its trials by state.
 
     Args:
         path: The campaign's ledger.
         key: Of the institution that it is at home at.
         sites: Every record of each site.
+        knows: The sites that the campaign knew of in the end.
         referee: What was seen to happen.
 
     Raises:
@@ -211,8 +214,12 @@ def judge_campaign(path: Path, key: Key, sites: Mapping[str, Sequence[bytes]], r
         runs = reader.table("runs", CampaignRun)
         status = reader.table("status", StatusRow)
         reports = [r.body for r in reader.records() if isinstance(r.body, RunReported)]
-    if not any(row.state in ("reached", "exhausted") for row in status.values()):
+    ends = [row for row in status.values() if row.state in ("reached", "exhausted")]
+    if not ends:
         raise PromiseError(f"{path} does not say that the campaign is over.")
+    for name in knows if ends[0].why.startswith("no site takes its runs") else ():
+        if f"{name}: " not in ends[0].why:
+            raise PromiseError(f"{path} says that {ends[0].why}, and {name} had not closed.")
     for report in reports:
         record = read_record(report.record)
         if bytes(report.record) != sites[report.site][record.seq]:

@@ -378,7 +378,8 @@ class _Small:
             counts["site crashes"] += host.n_crashes
             counts["disks full"] += host.n_full
         for campaign in self.campaigns:
-            counts.update(judge_campaign(campaign.directory / "ledger.db", campaign.key, said, self._referee))
+            ledger = campaign.directory / "ledger.db"
+            counts.update(judge_campaign(ledger, campaign.key, said, campaign.knows, self._referee))
             counts["campaign crashes"] += campaign.n_crashes
             counts["disks full"] += campaign.n_full
             counts["campaigns stopped"] += campaign.n_stopped

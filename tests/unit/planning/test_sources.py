@@ -301,7 +301,7 @@ def test_a_point_tried_at_one_source_may_be_tried_at_another() -> None:
 
 def test_quicker_sources_are_preferred_at_equal_prices() -> None:
     def costs(*sources: Source) -> list[float]:
-        return MultiSourcePlanner(LINE, LOW, sources)._costs()
+        return MultiSourcePlanner(LINE, LOW, sources)._costs.each()
 
     plain = costs(Source("a", 2.0, counts=False), Source("b", 2.0))
     assert plain == [0.5, 0.5]
@@ -317,7 +317,7 @@ def test_seconds_and_prices_are_learned_from_trials() -> None:
             Observation({"x": 0.2, SOURCE: "dear"}, outputs={"f": 1.0}, seconds=199.0, cost=60.0),
         ]
     )
-    assert planner._costs() == pytest.approx([1 / 41 + 5 / 105, 40 / 41 + 100 / 105])
+    assert planner._costs.each() == pytest.approx([1 / 41 + 5 / 105, 40 / 41 + 100 / 105])
 
 
 def test_it_confirms_the_point_that_it_believes_to_be_best() -> None:
@@ -448,7 +448,7 @@ def test_what_waiting_is_worth_is_an_option() -> None:
     slow = (Source("cheap", 1.0, 90.0, counts=False), Source("dear", 1.0, 10.0))
     planner = create("bayesian", LINE, LOW, sources=slow, options={"time": 2.0})
     assert isinstance(planner, MultiSourcePlanner)
-    assert planner._costs() == pytest.approx([0.5 + 1.8, 0.5 + 0.2])
+    assert planner._costs.each() == pytest.approx([0.5 + 1.8, 0.5 + 0.2])
     with pytest.raises(UsageError, match=r"Option time: found 2\.0, but every source counts"):
         create("bayesian", LINE, LOW, options={"time": 2.0})
 
