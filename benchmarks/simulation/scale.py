@@ -1,7 +1,7 @@
 """What a virtual month of the reference partnership costs: seconds and memory against the number of runs.
 
 Each size runs in a process of its own, in one thread. Figures go into scale.json beside this file, and the plot into
-scale.svg (needs renkei[report]). Sizes that are there already are measured again only when they are asked for.
+scale.svg (needs renkei[sim,report]). Sizes that are there already are measured again only when they are asked for.
 Processor time is what counts where other programs share the machine; wall time is kept, too.
 """
 

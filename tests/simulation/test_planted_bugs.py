@@ -12,6 +12,7 @@ import pytest
 from renkei.accounts import Books, _books
 from renkei.accounts._books import Entry
 from renkei.campaign import Campaign, Runner, _runner
+from renkei.campaign._routes import Routes
 from renkei.errors import Denied, RemoteError, Unreachable
 from renkei.ledger import Ledger, _ledger
 from renkei.model.agreement import Agreement
@@ -195,7 +196,7 @@ def go_without_the_silent(patch: Patch) -> None:
         pass
 
     patch.setattr(Runner, "_admit", admit)
-    patch.setattr(Runner, "_awaits_a_site", False)
+    patch.setattr(Routes, "is_awaiting", False)
 
 
 def let_anybody_in(patch: Patch) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import anyio
 
+from renkei.campaign._state import RunRow
 from renkei.clock import Clock
-from renkei.errors import AgreementError, ConfigError, RenkeiError, Unreachable
-from renkei.federation import Description, Offer, Route, SiteHandle
+from renkei.errors import AgreementError, ConfigError, RenkeiError, Unreachable, UsageError
+from renkei.federation import Broker, Description, Offer, Route, SiteHandle
 from renkei.model.binding import Binding, check_against
 from renkei.model.campaign import Campaign, Source
 from renkei.model.procedure import ProcedureSpec
@@ -88,15 +89,6 @@ async def descriptions_to_resume(
         await clock.sleep(ASK_S)
 
 
-async def answer_of(site: SiteHandle, team: str, clock: Clock) -> Description:
-    """Ask a site what it offers until it answers."""
-    while True:
-        try:
-            return await _described(site, team)
-        except RenkeiError:  # of whatever kind: it takes no part before it says what it offers
-            await clock.sleep(ASK_S)
-
-
 async def _described(site: SiteHandle, team: str) -> Description:
     try:
         return await site.describe(team)
@@ -148,3 +140,97 @@ def routes_over(file: Campaign, descriptions: Mapping[str, Description], known: 
         binding, sold = Binding(file, source, spec), (offer.slots, price.micro, price.unit, available)
         routes.append(Route(name, spec, binding, *sold, source.label, source.counts))
     return routes
+
+
+class Routes:
+    """The routes of one campaign: over sites that said what they offer, and over silent ones once they do.
+
+    Args:
+        file: The campaign.
+        sites: Handles by name.
+        descriptions: What sites offer, by name. Those that are missing are silent.
+        clock: Waiting.
+
+    Attributes:
+        broker: Picks among them.
+        absent: Sites that take no part, by name: why what they offer does not fit, "" while they are silent.
+
+    Raises:
+        ConfigError: The campaign does not fit what is on offer.
+    """
+
+    def __init__(
+        self, file: Campaign, sites: Mapping[str, SiteHandle], descriptions: Mapping[str, Description], clock: Clock
+    ) -> None:
+        self._file, self._sites, self._descriptions, self._clock = file, sites, dict(descriptions), clock
+        self.broker = Broker(routes_over(file, descriptions, sites), clock)
+        self.absent = dict.fromkeys(sorted(sites.keys() - descriptions.keys()), "")
+        self._gone: dict[tuple[str, str, str], Route] = {}
+
+    def of_source(self, source: str) -> list[Route]:
+        """Return the routes of trials of a source, closed ones too."""
+        return [route for route in self.broker.routes if route.serves(source)]
+
+    def of_run(self, run: RunRow, source: str) -> Route:
+        """Return the route of a run of an earlier session; one that is never chosen, where its site has it no more.
+
+        Raises:
+            UsageError: Nobody can ask about the run.
+        """
+        known = [route for route in self.of_source(source) if route.spec.name == run.procedure]
+        if (route := next((route for route in known if route.site == run.site), None)) is not None:
+            return route
+        key = run.site, run.procedure, source
+        if key not in self._gone:
+            like = next(iter(known), None)
+            if like is None or run.site not in self._sites:
+                raise UsageError(
+                    f"Campaign '{self._file.name}' has runs of '{run.procedure}' at site '{run.site}' that have not"
+                    " ended, and it cannot be asked about them.",
+                    "Open that site too, or have some site offer that procedure again.",
+                )
+            self._gone[key] = Route(run.site, like.spec, like.binding, 1, like.price, run.unit or like.unit, 0)
+        return self._gone[key]
+
+    async def admit(self, name: str, team: str) -> list[tuple[Route, Route]]:
+        """Wait until a silent site says what it offers; from then on it takes part, unless that does not fit.
+
+        Returns:
+            Routes that stood for its own in `of_run`, each with the one that takes its place.
+        """
+        while name not in self._descriptions:
+            try:
+                self._descriptions[name] = await _described(self._sites[name], team)
+            except RenkeiError:  # of whatever kind: it takes no part before it says what it offers
+                await self._clock.sleep(ASK_S)
+        try:
+            routes = routes_over(self._file, self._descriptions, self._sites)
+        except ConfigError as error:
+            del self._descriptions[name]
+            self.absent[name] = "; ".join(error.mistakes)
+            return []
+        del self.absent[name]
+        own = [route for route in routes if route.site == name]
+        self.broker.routes += own
+        replaced: list[tuple[Route, Route]] = []
+        for site, procedure, source in list(self._gone):
+            fitting = (route for route in own if route.spec.name == procedure and route.serves(source))
+            if site == name and (route := next(fitting, None)) is not None:
+                replaced.append((self._gone.pop((site, procedure, source)), route))
+        return replaced
+
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether a site is silent: what it would take is not known."""
+        return not all(self.absent.values())
+
+    @property
+    def are_closed(self) -> bool:
+        """Whether none of a source that counts will take a run any more."""
+        return self.broker.is_closed and not self.is_awaiting
+
+    @property
+    def why_closed(self) -> str:
+        """Why each site takes none."""
+        closed = {f"{route.site}: {route.closed}" for route in self.broker.routes}
+        return "; ".join(sorted(closed | {f"{name}: {why}" for name, why in self.absent.items() if why}))

@@ -13,14 +13,13 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from renkei.campaign._campaign import Campaign
-from renkei.campaign._routes import answer_of, routes_over
+from renkei.campaign._routes import Routes
 from renkei.campaign._spending import Spending
 from renkei.campaign._state import RunRow, TrialRow
-from renkei.errors import AgreementError, ConfigError, PlanningError, RemoteError, Replayed, Unreachable, UsageError
+from renkei.errors import AgreementError, PlanningError, RemoteError, Replayed, Unreachable
 from renkei.federation import (
     CANCEL_BATCH,
     RUN_BATCH,
-    Broker,
     CancelBatch,
     Description,
     Reports,
@@ -59,8 +58,7 @@ class Runner:
         on_change: Called after each round of work, for displays.
 
     Attributes:
-        broker: Knows every route that the campaign's sources allow.
-        absent: Sites that take no part, by name: why what they offer does not fit, "" while they are silent.
+        routes: Every way to run its trials.
 
     Raises:
         ConfigError: The campaign does not fit what is on offer.
@@ -75,10 +73,7 @@ class Runner:
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.campaign, self.sites, self._on_change = campaign, sites, on_change
-        self._descriptions = dict(descriptions)
-        self.broker = Broker(routes_over(campaign.file, descriptions, sites), campaign.clock)
-        self.absent = dict.fromkeys(sorted(sites.keys() - descriptions.keys()), "")
-        self._gone: dict[tuple[str, str, str], Route] = {}  # routes of open runs whose site has them no more
+        self.routes = Routes(campaign.file, sites, descriptions, campaign.clock)
         self._inbox: list[tuple[str, Reports]] = []  # by site: each speaks of its own runs alone
         self._wake, self._ticks = anyio.Event(), anyio.Event()
         self._waiting: list[TrialRow] = []  # trials to be sent: new ones, and those whose last run gave nothing
@@ -90,7 +85,7 @@ class Runner:
         self._cancelled: set[str] = set()
         for row in campaign.runs.rows.values():
             if row.run in campaign.runs.open:
-                route = self._route(row)
+                route = self.routes.of_run(row, campaign.trials.rows[row.trial].source)
                 route.in_flight += 1
                 self.spending.hold(row.run, route, row.micro)
             else:
@@ -116,7 +111,7 @@ class Runner:
                 stream = await stack.enter_async_context(site.follow(campaign.file.team, campaign.name))
                 tasks.start_soon(self._listen, name, stream)
                 tasks.start_soon(self._find, name, [r.run for r in campaign.runs.open.values() if r.site == name])
-            for name in self.absent:
+            for name in self.routes.absent:
                 tasks.start_soon(self._admit, name)
             tasks.start_soon(self._tick)
             if (wall_s := campaign.file.stop.wall_s) is not None:
@@ -154,6 +149,12 @@ class Runner:
         campaign.end(state, why)
         await campaign.ledger.checkpoint()
         return state, why
+
+    async def _admit(self, name: str) -> None:
+        """Have a silent site take part once it says what it offers."""
+        for old, new in await self.routes.admit(name, self.campaign.file.team):
+            self.spending.reroute(old, new)
+        self._wake.set()
 
     # ---- what goes out ---------------------------------------------------------------------------------------
 
@@ -207,7 +208,7 @@ class Runner:
         for trial in waiting:
             tries = [campaign.runs.rows[run] for run in trial.runs]
             refusing = {r.site for r in tries if r.state == "refused" and r.code not in ("allocation", "batch")}
-            choice = self.broker.choose(
+            choice = self.routes.broker.choose(
                 [r.site for r in tries],
                 self._n_to_come(),
                 lambda route, refusing=refusing, source=trial.source: (
@@ -215,8 +216,8 @@ class Runner:
                 ),
             )
             if choice is None:
-                routes = self._routes(trial)
-                if self._awaits_a_site:
+                routes = self.routes.of_source(trial.source)
+                if self.routes.is_awaiting:
                     self._waiting.append(trial)
                 elif refusing and all(route.closed or route.site in refusing for route in routes):
                     campaign.abandon(trial.trial, f"{tries[-1].state} at {tries[-1].site}: {tries[-1].message}")
@@ -290,28 +291,6 @@ class Runner:
         )  # fmt: skip
 
     # ---- what comes back -------------------------------------------------------------------------------------
-
-    @property
-    def _awaits_a_site(self) -> bool:
-        """Whether a site is silent: what it would take is not known."""
-        return not all(self.absent.values())
-
-    async def _admit(self, name: str) -> None:
-        """Wait until a silent site says what it offers; from then on it takes part, unless that does not fit."""
-        said = await answer_of(self.sites[name], self.campaign.file.team, self.campaign.clock)
-        self._descriptions[name] = said
-        try:
-            routes = [r for r in routes_over(self.campaign.file, self._descriptions, self.sites) if r.site == name]
-        except ConfigError as error:
-            del self._descriptions[name]
-            self.absent[name] = "; ".join(error.mistakes)
-        else:
-            del self.absent[name]
-            self.broker.routes += routes
-            for route in routes:
-                for key in [k for k in self._gone if k[:2] == (name, route.spec.name) and route.serves(k[2])]:
-                    self.spending.reroute(self._gone.pop(key), route)
-        self._wake.set()
 
     def _hear(self, name: str, said: Reports) -> None:
         self._inbox.append((name, said))
@@ -455,7 +434,7 @@ class Runner:
         """Whether no trial that waits can be paid."""
         if not self.spending.is_limited or not self._waiting:
             return False
-        routes = [route for trial in self._waiting for route in self._routes(trial) if not route.closed]
+        routes = [route for trial in self._waiting for route in self.routes.of_source(trial.source) if not route.closed]
         return bool(routes) and not any(self._may_pay(route) for route in routes)
 
     def _exhausted(self) -> tuple[str, str] | None:
@@ -464,12 +443,11 @@ class Runner:
             return "exhausted", f"its time of {stop.wall_s:g} s is used up"
         if campaign.runs.open or self._is_asking:
             return None
-        if self.broker.is_closed and not self._awaits_a_site:
-            closed = {f"{route.site}: {route.closed}" for route in self.broker.routes}
-            reasons = "; ".join(sorted(closed | {f"{name}: {why}" for name, why in self.absent.items()}))
-            return "exhausted", f"no site takes its runs any more ({reasons})"
-        payable = any(self._may_pay(route) for route in self.broker.routes if route.counts and not route.closed)
-        if self.spending.is_limited and not campaign.owes_confirmation and (not payable or self._is_stuck):
+        if self.routes.are_closed:
+            return "exhausted", f"no site takes its runs any more ({self.routes.why_closed})"
+        open_ones = [route for route in self.routes.broker.routes if route.counts and not route.closed]
+        is_too_dear = bool(open_ones) and not any(self._may_pay(route) for route in open_ones)
+        if self.spending.is_limited and not campaign.owes_confirmation and (is_too_dear or self._is_stuck):
             return "exhausted", f"its cost of {', '.join(str(limit) for limit in stop.cost)} is used up"
         if campaign.trials.pending:
             return None
@@ -508,7 +486,7 @@ class Runner:
         if campaign.ledger.durable_size < campaign.ledger.size:
             return True
         now = campaign.clock.monotonic()
-        return bool(self._waiting) and any(now < route.blocked_until for route in self.broker.routes)
+        return bool(self._waiting) and any(now < route.blocked_until for route in self.routes.broker.routes)
 
     async def _tick(self) -> None:
         while True:
@@ -530,31 +508,6 @@ class Runner:
 
     # ---- what it costs ---------------------------------------------------------------------------------------
 
-    def _route(self, row: RunRow) -> Route:
-        """Return the route of a run of an earlier session; one that is never chosen, where its site has it no more.
-
-        Raises:
-            UsageError: Nobody can ask about the run.
-        """
-        source = self.campaign.trials.rows[row.trial].source
-        known = [route for route in self.broker.routes if route.spec.name == row.procedure and route.serves(source)]
-        if (route := next((route for route in known if route.site == row.site), None)) is not None:
-            return route
-        key = row.site, row.procedure, source
-        if key not in self._gone:
-            like = next(iter(known), None)
-            if like is None or row.site not in self.sites:
-                raise UsageError(
-                    f"Campaign '{self.campaign.name}' has runs of '{row.procedure}' at site '{row.site}' that have not"
-                    " ended, and it cannot be asked about them.",
-                    "Open that site too, or have some site offer that procedure again.",
-                )
-            self._gone[key] = Route(row.site, like.spec, like.binding, 1, like.price, row.unit or like.unit, 0)
-        return self._gone[key]
-
-    def _routes(self, trial: TrialRow) -> list[Route]:
-        return [route for route in self.broker.routes if route.serves(trial.source)]
-
     def _release(self, row: RunRow) -> Route:
         """Count an ended run as gone from its route, and at what it was charged; return the route."""
         route = self.spending.release(row)
@@ -565,7 +518,7 @@ class Runner:
         """Return whether what was and is spent leaves room for a run, and for a confirmation that is still to come."""
         kept = 0
         if self.campaign.owes_confirmation:
-            counting = (r for r in self.broker.routes if r.counts and not r.closed and r.unit == route.unit)
+            counting = (r for r in self.routes.broker.routes if r.counts and not r.closed and r.unit == route.unit)
             kept = min((r.price for r in counting), default=0)
         return self.spending.leaves_room(route, kept)
 

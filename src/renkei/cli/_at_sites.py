@@ -39,7 +39,7 @@ class AtSite:
 
 def at_sites(runner: Runner) -> dict[str, AtSite]:
     """Return what each site did and does for a campaign, by the campaign's own run table."""
-    sites = {name: AtSite() for name in (*(route.site for route in runner.broker.routes), *runner.absent)}
+    sites = {name: AtSite() for name in (*(route.site for route in runner.routes.broker.routes), *runner.routes.absent)}
     for run in runner.campaign.runs.rows.values():
         site = sites.setdefault(run.site, AtSite())
         site.states[run.state] += 1
@@ -67,7 +67,7 @@ class SiteTable:
         more = (">a run takes", ">reserved") if is_roomy else ()
         table = columns("site", ">at work", ">done", ">failed", *more, ">charged")
         for name, site in self.sites.items():
-            routes = [route for route in self.runner.broker.routes if route.site == name]
+            routes = [route for route in self.runner.routes.broker.routes if route.site == name]
             times = [route.run_s for route in routes if route.run_s is not None]
             details = (duration(min(times)) if times else "", amounts(site.reserved)) if is_roomy else ()
             numbers = (f"{n:,}" for n in (site.n_at_work, site.n_done, site.n_faults))

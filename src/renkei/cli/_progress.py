@@ -120,9 +120,9 @@ class Progress:
     def _note(self, runner: Runner, name: str, site: AtSite) -> str:
         if n := site.states["parked"]:
             return f"{count(n, 'run')} to be approved by a person: renkei run list --state parked"
-        if name in runner.absent:
-            return plain(runner.absent[name]) or "does not answer; takes part once it does"
-        routes = [route for route in runner.broker.routes if route.site == name]
+        if name in runner.routes.absent:
+            return plain(runner.routes.absent[name]) or "does not answer; takes part once it does"
+        routes = [route for route in runner.routes.broker.routes if route.site == name]
         if all(route.closed for route in routes):
             return plain("; ".join(route.closed for route in routes))
         rest = min((route.blocked_until for route in routes), default=0.0) - self._clock.monotonic()

@@ -225,7 +225,7 @@ class Session:
         main = runner(file, directory, self._warm(file))
         beside: list[Runner] = []
         if (baseline := file.baseline) is not None:
-            sites = _single_sites(main.broker.routes) if baseline.sites == "single" else {"": frozenset[str]()}
+            sites = _single_sites(main.routes.broker.routes) if baseline.sites == "single" else {"": frozenset[str]()}
             for i in range(1, baseline.n_replicates + 1):
                 for site, offered in sites.items():
                     definition = baseline_of(file, i, site, offered)

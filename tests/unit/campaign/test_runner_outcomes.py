@@ -332,7 +332,7 @@ async def test_two_sources_that_run_the_same_procedure_are_counted_apart(tmp_pat
         runner: Runner = await runner_over(campaign, here)
         with anyio.fail_after(10):
             await runner.run()
-        assert [route.in_flight for route in runner.broker.routes] == [0, 0]
+        assert [route.in_flight for route in runner.routes.broker.routes] == [0, 0]
         charged: Counter[str] = Counter()
         for row in campaign.runs.rows.values():
             charged[row.unit] += row.micro

@@ -67,14 +67,14 @@ async def test_a_silent_site_takes_part_once_it_answers(
         campaign = open_campaign(campaign_file("trials = 6", parallel=2), tmp_path, clock)
         silent = Silent(second, *errors)
         runner = await over(campaign, [first], silent)
-        assert runner.absent == {"jp-site": ""}
+        assert runner.routes.absent == {"jp-site": ""}
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(runner.run)
             await until(lambda: us.jobs)
             await settled()
             assert by_site(campaign) == {}
             silent.answers = True
-            await until(lambda: not runner.absent)
+            await until(lambda: not runner.routes.absent)
             us.answer = succeed
             await us.succeed(*us.jobs)
         assert by_site(campaign).keys() == {"us-site", "jp-site"}
@@ -82,17 +82,19 @@ async def test_a_silent_site_takes_part_once_it_answers(
         await campaign.ledger.close()
 
 
-@pytest.mark.parametrize("closed_by", ["its allocation", "its policy"])
+@pytest.mark.parametrize("closed_by", ["its allocation", "its allocation, below a limit", "its policy"])
 async def test_a_campaign_is_not_over_while_a_silent_site_may_still_take_its_runs(
     closed_by: str, tmp_path: Path, clock: HandClock
 ) -> None:
     us, jp = FakeExecutor(capacity=4, answer=succeed), FakeExecutor(capacity=4, answer=succeed)
     options: dict[str, Any] = {
         "its allocation": {"us_allocations": [("fusion", "3 run")]},
+        "its allocation, below a limit": {"us_allocations": [("fusion", "3 run")]},
         "its policy": {"us_policy": '@id("nobody") forbid (principal, action, resource);'},
     }[closed_by]
     async with federation(tmp_path, clock, us, jp, **options) as (first, second):
-        campaign = open_campaign(campaign_file("trials = 8", parallel=2), tmp_path, clock)
+        stop = 'trials = 8, cost = "50 run"' if "limit" in closed_by else "trials = 8"
+        campaign = open_campaign(campaign_file(stop, parallel=2), tmp_path, clock)
         silent = Silent(second)
         runner = await over(campaign, [first], silent)
         ended: list[tuple[str, str]] = []
@@ -163,11 +165,14 @@ async def test_runs_that_were_at_work_at_a_silent_site_are_its_own_again_once_it
             tasks.start_soon(runner.run)
             await settled()
             silent.answers = True
-            await until(lambda: not runner.absent)
-            assert {route.site: route.in_flight for route in runner.broker.routes} == {"us-site": 1, "jp-site": 2}
+            await until(lambda: not runner.routes.absent)
+            assert {route.site: route.in_flight for route in runner.routes.broker.routes} == {
+                "us-site": 1,
+                "jp-site": 2,
+            }
             await us.succeed(*us.jobs, value=0.5)
             await jp.succeed(*jp.jobs, value=0.5)
-        assert [route.in_flight for route in runner.broker.routes] == [0, 0]
+        assert [route.in_flight for route in runner.routes.broker.routes] == [0, 0]
         assert runner.spending.committed == {"run": 3_000_000}
         assert by_site(campaign) == {"us-site": 1, "jp-site": 2}
         await campaign.ledger.close()

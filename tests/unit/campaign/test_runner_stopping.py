@@ -340,7 +340,7 @@ async def test_it_waits_while_every_site_backs_off(tmp_path: Path) -> None:
         runner = await runner_over(campaign, *sites)
         assert (await run(runner))[0] == "exhausted"
         assert fates(campaign) == {"observed": 4}
-        assert max(route.blocked_until for route in runner.broker.routes) > clock.monotonic() - 10_000
+        assert max(route.blocked_until for route in runner.routes.broker.routes) > clock.monotonic() - 10_000
         await campaign.ledger.close()
 
 

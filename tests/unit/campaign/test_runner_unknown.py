@@ -168,7 +168,7 @@ async def test_an_end_that_comes_before_its_receipt_is_taken_once(tmp_path: Path
             await until(lambda: executor.jobs)
             await executor.succeed(*executor.jobs)
         assert Counter(kinds(campaign))["trial.observed"] == 1
-        assert [route.in_flight for route in runner.broker.routes] == [0]
+        assert [route.in_flight for route in runner.routes.broker.routes] == [0]
         assert not runner.spending._held
         await campaign.ledger.close()
 
