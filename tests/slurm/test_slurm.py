@@ -68,6 +68,8 @@ async def test_a_job_that_somebody_cancels_in_slurm_is_cancelled(cluster: Cluste
         job = lab.job("sleep", 50.0)
         await work.submit(job)
         state = await work.until(job, "active")
+        while not (Path(job.directory) / "started").exists():
+            await anyio.sleep(0.05)
         cluster.run("scancel", state.number)
         end = await work.end_of(job)
     assert end.outcome == "cancelled"

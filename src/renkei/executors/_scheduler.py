@@ -47,6 +47,8 @@ class Seen(msgspec.Struct, frozen=True):
         submitted_at: When the system took it, in seconds since 1970; None if it does not tell. So are the next two.
         started_at: When it began.
         ended_at: When it ended.
+        has_nodes: Whether the system had given it nodes; only systems tell that cancel by themselves what they cannot
+            start on them.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Seen(msgspec.Struct, frozen=True):
     submitted_at: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    has_nodes: bool = False
 
 
 class Meaning(msgspec.Struct, frozen=True):

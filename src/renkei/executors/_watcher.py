@@ -215,8 +215,12 @@ class Watcher:
         elif tracked.is_unwanted:
             self._roster.end(tracked, JobEnd(tracked.job.run, "cancelled", message="cancelled before it began"))
         else:
-            lacks = "does not have it" if tracked.phase == "unsure" or tracked.missing_since else "says that it runs"
-            never = f"{self._scheduler.title} {lacks}, and it never began"
+            says = "says that it runs"
+            if tracked.over_since:
+                says = "cancelled it on its nodes"
+            elif tracked.phase == "unsure" or tracked.missing_since:
+                says = "does not have it"
+            never = f"{self._scheduler.title} {says}, and it never began"
             self._roster.end(tracked, lost(tracked.job, f"{never}{': ' * bool(tracked.note)}{tracked.note}"))
 
     async def _cancel_unwanted(self, rows: Sequence[Seen]) -> None:
@@ -238,8 +242,19 @@ class Watcher:
         return await self._clock.blocking(lambda: read_traces(Path(tracked.job.directory)))
 
     async def _settle(self, tracked: Tracked, meaning: Meaning, *, is_late: bool) -> None:
-        """End a job that is over, when its evidence is there or will not come any more."""
+        """End a job that is over, when its evidence is there or will not come any more.
+
+        One that had nodes, was cancelled and never began was not started by its batch system, unless it is unwanted.
+        """
         traces = await self._traces(tracked)
+        if meaning.end == "cancelled" and not traces.number and _had_nodes(tracked):
+            if is_late:
+                await self._give_up(tracked)
+            return
         end = verdict(tracked, traces, meaning, self._scheduler.title, self._clock.now(), is_late=is_late)
         if end is not None:
             self._roster.end(tracked, end)
+
+
+def _had_nodes(tracked: Tracked) -> bool:
+    return tracked.seen is not None and tracked.seen.has_nodes

@@ -40,7 +40,7 @@ STATES: Mapping[str, Meaning] = {
     "FAILED": Meaning("ended", text="Its script ended with another code than 0: the evidence says how its run ended."),
     "TIMEOUT": Meaning("ended", "time", text="It was ended at its time limit."),
     "OUT_OF_MEMORY": Meaning("ended", "memory", text="It was ended at its memory limit."),
-    "CANCELLED": Meaning("ended", "cancelled", text="Somebody cancelled it."),
+    "CANCELLED": Meaning("ended", "cancelled", text="Somebody cancelled it, or Slurm what it could not start."),
     "NODE_FAIL": Meaning("ended", "failed", _BLAME, True, "A node of it failed."),
     "BOOT_FAIL": Meaning("ended", "failed", _BLAME, True, "Its nodes did not start."),
     "LAUNCH_FAILED": Meaning("ended", "failed", _BLAME, True, "It could not be started on its nodes."),
@@ -72,8 +72,9 @@ Nor may it bring the beginning of one, which `sbatch` takes for the whole."""
 _MARK = "\x1f"
 _FIELDS = (
     "Name", "ArrayJobID", "ArrayTaskID", "JobID", "State", "exit_code", "SubmitTime", "StartTime", "EndTime", "Reason",
+    "NodeList",
 )  # fmt: skip
-_PAST_FIELDS = ("JobName", "JobID", "State", "ExitCode", "Submit", "Start", "End")
+_PAST_FIELDS = ("JobName", "JobID", "State", "ExitCode", "Submit", "Start", "End", "NodeList")
 _NAME = re.compile(r"renkei-[0-9a-zA-Z-]{1,64}")
 
 
@@ -261,7 +262,7 @@ def _from_queue(line: str) -> Seen | None:
         return None
     if len(cells) < len(_FIELDS):
         raise ReplyUnreadable(f"squeue said {line[:200]!r}, which is cut off.")
-    name, array, task, number, raw, status, submitted, started, ended, reason = cells[: len(_FIELDS)]
+    name, array, task, number, raw, status, submitted, started, ended, reason, nodes = cells[: len(_FIELDS)]
     index = int(task) if task.isdecimal() else None
     is_over = ended.isdecimal() and raw in STATES and STATES[raw].state == "ended"
     return Seen(
@@ -275,6 +276,7 @@ def _from_queue(line: str) -> Seen | None:
         _time(submitted),
         _time(started),
         _time(ended) if is_over else None,
+        nodes != "",
     )
 
 
@@ -283,7 +285,7 @@ def _from_accounts(line: str) -> Seen | None:
     cells = line.split(_MARK)
     if len(cells) != len(_PAST_FIELDS) or not _NAME.fullmatch(cells[0]) or not cells[2].strip():
         return None
-    name, number, state, exit_code, submitted, started, ended = cells
+    name, number, state, exit_code, submitted, started, ended, nodes = cells
     _, _, task = number.partition("_")
     code, _, signal = exit_code.partition(":")
     status = int(code) + (128 + int(signal) if signal.isdecimal() and int(signal) else 0) if code.isdecimal() else None
@@ -297,6 +299,7 @@ def _from_accounts(line: str) -> Seen | None:
         submitted_at=_time(submitted),
         started_at=_time(started),
         ended_at=_time(ended),
+        has_nodes=nodes not in ("", "None assigned"),
     )
 
 

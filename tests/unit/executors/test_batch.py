@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from hand_clock import HandClock
@@ -239,6 +240,33 @@ async def test_the_schedulers_word_explains_an_end_without_success(
     assert [(end.outcome, end.fault) for end in b.ends] == [(outcome, fault)]
     assert b.ends[0].evidence is not None
     assert b.ends[0].evidence.raw_state == raw
+
+
+@pytest.mark.parametrize(
+    ("had_nodes", "began", "outcome"),
+    [(True, False, "lost"), (True, True, "cancelled"), (False, False, "cancelled"), (True, None, "cancelled")],
+)
+async def test_a_job_that_was_cancelled_on_its_nodes_and_never_began_is_lost(
+    had_nodes: bool, began: bool | None, outcome: str, tmp_path: Path
+) -> None:
+    """Slurm does that to jobs that it cannot launch; `began` is None where the run was to be cancelled anyhow."""
+    async with bench(tmp_path) as b:
+        b.scheduler.rows = [b.row("r1", "RUNNING")]
+        await b.handed(b.job("r1"))
+        if began is None:
+            await b.executor.cancel("r1")
+        elif began:
+            b.leave("r1", code=None)
+        cancelled = b.row("r1", "CANCELLED")
+        b.scheduler.rows = [msgspec.structs.replace(cancelled, has_nodes=had_nodes, started_at=1.0, ended_at=3.0)]
+        await b.polls()
+        assert bool(b.ends) == (began is True or not had_nodes), "what it left may come late"
+        await b.passing(12)
+    (end,) = b.ends
+    assert end.outcome == outcome
+    if had_nodes and not began:
+        assert end.seconds == 0.0
+        assert (tmp_path / "runs" / "r1" / "started").exists(), "it cannot begin any more"
 
 
 async def test_evidence_of_success_stands_against_the_schedulers_word(tmp_path: Path) -> None:

@@ -103,20 +103,35 @@ async def test_the_queue_is_read_with_one_command_and_jobs_of_others_are_left_ou
 ) -> None:
     out = "\n".join(
         [
-            fields(RUN, "1", "0", "2", "COMPLETED", "0", "1795360106", "1795360106", "1795360108", "None"),
-            fields(RUN, "1", "1", "1", "PENDING", "0", "1795360106", "N/A", "N/A", "Nodes required for job are DOWN"),
-            fields(f"{RUN}0", "5", "N/A", "5", "FAILED", "768", "1795360138", "1", "1795360139", "NonZeroExitCode"),
-            fields(f"{RUN}1", "6", "N/A", "6", "PENDING", "0", "1795360138", "N/A", "N/A", "JobHeldUser"),
-            fields("wrap", "7", "N/A", "7", "RUNNING", "0", "1795360138", "1795360138", "N/A", "None"),
+            fields(RUN, "1", "0", "2", "COMPLETED", "0", "1795360106", "1795360106", "1795360108", "None", "n1"),
+            fields(
+                RUN, "1", "1", "1", "PENDING", "0", "1795360106", "N/A", "N/A", "Nodes required for job are DOWN", ""
+            ),
+            fields(
+                f"{RUN}0",
+                "5",
+                "N/A",
+                "5",
+                "FAILED",
+                "768",
+                "1795360138",
+                "1",
+                "1795360139",
+                "NonZeroExitCode",
+                "n[1-2]",
+            ),
+            fields(f"{RUN}1", "6", "N/A", "6", "PENDING", "0", "1795360138", "N/A", "N/A", "JobHeldUser", ""),
+            fields("wrap", "7", "N/A", "7", "RUNNING", "0", "1795360138", "1795360138", "N/A", "None", "n1"),
         ]
     )
     recorded = Recorded(monkeypatch, Said(0, out, ""))
     first, second, third, fourth = await Slurm(HandClock()).poll()
-    assert first == Seen(RUN, "1_0", "COMPLETED", 0, "", False, 0, 1795360106.0, 1795360106.0, 1795360108.0)
+    assert first == Seen(RUN, "1_0", "COMPLETED", 0, "", False, 0, 1795360106.0, 1795360106.0, 1795360108.0, True)
     assert (second.number, second.index, second.reason) == ("1_1", 1, "Nodes required for job are DOWN")
     assert (second.started_at, second.ended_at, second.exit_code) == (None, None, None)
     assert (third.number, third.index, third.exit_code) == ("5", None, 3)
     assert (fourth.is_held, second.is_held) == (True, False)
+    assert (fourth.has_nodes, third.has_nodes, second.has_nodes) == (False, True, False)
     assert len(recorded.asked) == 1
 
 
@@ -129,10 +144,11 @@ async def test_a_queue_that_cannot_be_read_is_no_empty_queue(said: Said, monkeyp
         await Slurm(HandClock()).poll()
 
 
+@pytest.mark.parametrize(("nodes", "has_nodes"), [("n1", True), ("None assigned", False), ("", False)])
 async def test_accounts_are_read_from_slurmdbd_or_from_what_the_controller_writes(
-    monkeypatch: pytest.MonkeyPatch,
+    nodes: str, has_nodes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = "\x1f".join([RUN, "1_4", "CANCELLED by 0", "0:15", "1795360106", "1795360107", "1795360108"])
+    row = "\x1f".join([RUN, "1_4", "CANCELLED by 0", "0:15", "1795360106", "1795360107", "1795360108", nodes])
     recorded = Recorded(
         monkeypatch,
         Said(1, "", "Slurm accounting storage is disabled"),
@@ -144,6 +160,7 @@ async def test_accounts_are_read_from_slurmdbd_or_from_what_the_controller_write
     assert (seen.number, seen.index, seen.raw, seen.reason, seen.exit_code) == (
         "1_4", 4, "CANCELLED", "CANCELLED by 0", 143,
     )  # fmt: skip
+    assert seen.has_nodes == has_nodes
     assert list(await scheduler.past(0.0)) == []
     assert ["--completion" in argv for argv in recorded.asked] == [False, True, True]
 
