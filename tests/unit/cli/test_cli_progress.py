@@ -8,6 +8,8 @@ from cli_example import write_campaign
 from rich.console import Console
 
 from renkei.cli._progress import Progress
+from renkei.errors import Unreachable
+from renkei.federation import Description
 from renkei.home import Home, Session
 from renkei.model.campaign_file import load_campaign
 
@@ -108,3 +110,29 @@ def test_the_view_tells_each_site_that_is_a_baseline_alone(tmp_path: Path) -> No
         assert f"{site} alone: 2 of 2 campaigns over, 6 trials" in frame
     assert "best single site" in frame
     assert "baseline 12 trials, 4 of 4 campaigns over" in line
+
+
+def test_the_view_tells_of_a_site_that_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames: list[str] = []
+
+    async def watch() -> None:
+        home, file = Home(tmp_path / "home"), load_campaign(write_campaign(tmp_path, CAMPAIGN))
+        with home.locked():
+            home.embed(file.sites, file.team)
+            session = Session(home)
+            async with session.opened(list(file.sites)):
+                with monkeypatch.context() as patch:
+
+                    async def describe(team: str) -> Description:
+                        raise Unreachable("Site 'kyoto' gives no answer.")
+
+                    patch.setattr(session.sites["kyoto"], "describe", describe)
+                    drive = await session.begin(file, tmp_path)
+                progress = Progress(drive, session.clock)
+                frames.append(drawn(progress, 120))
+                await session.drive(drive)
+
+    anyio.run(watch)
+    (frame,) = frames
+    assert "kyoto: does not answer; takes part once it does" in frame
+    assert any(line.split()[:2] == ["kyoto", "0"] for line in frame.splitlines()), "it is in the table"
