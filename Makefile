@@ -34,6 +34,7 @@ bench: $(VENV)/.bench  ## Trials a second, next to Parsl HTEX on this machine
 # QUICK=1 for ten minutes' worth, kept apart from the results in the repository.
 bench-planning: $(PEERS)/.peers  ## Our planner next to Optuna, Ax, SMAC, Nevergrad, PHYSBO and BayBE: many hours
 	nice $(PEERS)/bin/python -W ignore -m benchmarks.planning run $(if $(QUICK),--quick --folder .benchmarks/planning)
+	$(PEERS)/bin/python -W ignore -m benchmarks.planning alone $(if $(QUICK),--seeds 3 --folder .benchmarks/planning)
 	$(PEERS)/bin/python -m benchmarks.planning page $(if $(QUICK),--folder .benchmarks/planning --docs .benchmarks/planning)
 
 # QUICK=1 for a minute's worth, which changes no figures.

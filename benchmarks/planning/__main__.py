@@ -5,6 +5,9 @@ import os
 from pathlib import Path
 
 from benchmarks.planning import results, runner
+from benchmarks.planning.alone import N_SEEDS as N_SEEDS_ALONE
+from benchmarks.planning.alone import SUBFOLDER
+from benchmarks.planning.alone import jobs as jobs_alone
 from benchmarks.planning.peers import ENTRIES
 from benchmarks.planning.problems import BUDGETS, N_SEEDS, QUICK, QUICK_BUDGETS, problems
 
@@ -23,12 +26,20 @@ def main() -> None:
     run.add_argument("--tag", default="", help="keep results under this version instead of the installed one")
     run.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     run.add_argument("--folder", type=Path, help="where results are kept, if not in the repository")
+    alone = commands.add_parser("alone", help="run renkei on tables until the best row is found")
+    alone.add_argument("--seeds", type=int, default=N_SEEDS_ALONE, help="how many; they are 0, 1, ...")
+    alone.add_argument("--tag", default="", help="keep results under this version instead of the installed one")
+    alone.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    alone.add_argument("--folder", type=Path, help="where results are kept, if not in the repository")
     page = commands.add_parser("page", help="write the page and its plots from the results")
     page.add_argument("--folder", type=Path, help="where results are, if not in the repository")
     page.add_argument("--docs", type=Path, help="where to write it, if not into the documentation")
     given = parser.parse_args()
     if given.command == "run":
         _run(given)
+    elif given.command == "alone":
+        folder = given.folder or results.FOLDER
+        runner.run(jobs_alone(folder, given.seeds, given.tag), given.workers, folder / SUBFOLDER)
     else:
         from benchmarks.planning.page import DOCS, write_page
 

@@ -68,8 +68,16 @@ class Line:
         return found if self.error else {k: v for k, v in found.items() if k != "error"}
 
 
-def run(problem: Problem, batch: int, n_evaluations: int, planner: str, version: str, seed: int) -> Line:
-    """Run one campaign; an optimiser that raises ends it and is quoted."""
+def run(
+    problem: Problem,
+    batch: int,
+    n_evaluations: int,
+    planner: str,
+    version: str,
+    seed: int,
+    until: float = -math.inf,
+) -> Line:
+    """Run one campaign, until a true loss of `until` at the latest; an optimiser that raises ends it and is quoted."""
     entry = next(e for e in ENTRIES if e.name == planner)
     results: list[Result] = []
     own_s, error = 0.0, ""
@@ -78,7 +86,7 @@ def run(problem: Problem, batch: int, n_evaluations: int, planner: str, version:
         try:
             began = time.process_time()
             peer = entry.start(Setting(problem, seed, batch, n_evaluations))
-            while len(results) < n_evaluations:
+            while len(results) < n_evaluations and not any(result.true <= until for result in results):
                 points = peer.ask(min(batch, n_evaluations - len(results)))
                 own_s += time.process_time() - began
                 if not points:

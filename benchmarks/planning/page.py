@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from benchmarks.planning import plots, results, scores
+from benchmarks.planning import alone, plots, results, scores
 from benchmarks.planning.campaign import Line
 from benchmarks.planning.peers import ENTRIES
 from benchmarks.planning.problem import Problem
@@ -34,9 +34,12 @@ def write_page(folder: Path, docs: Path = DOCS) -> None:
     plain = [case for case in cases if not case.failing]
     if OURS not in planners or not plain:
         raise SystemExit("There is no problem yet that every optimiser in the results, renkei too, was run on.")
-    parts = [_head(folder, versions, lines), _short(plain, planners)]
+    tables = alone.cases(folder)
+    parts = [_head(folder, versions, lines), _short(plain, planners, tables)]
     for batch in sorted({case.batch for case in plain}):
         parts += _standing([case for case in plain if case.batch == batch], planners, batch)
+    if tables:
+        parts += _alone(tables)
     parts += _acceleration(plain, planners)
     parts += _failures(cases, planners)
     parts += _time(lines, planners)
@@ -86,7 +89,7 @@ expected to find with as many evaluations and 1 is the best that is known. It is
 score over seeds, 1 is best, ties share the mean of their ranks. Intervals are 95 % bootstrap intervals over seeds."""
 
 
-def _short(cases: Sequence[Case], planners: Sequence[str]) -> str:
+def _short(cases: Sequence[Case], planners: Sequence[str], tables: Sequence[tuple[Case, Case]]) -> str:
     """Return the few numbers that matter most."""
     points: list[str] = []
     if (n_seeds := min(len(case.lines[OURS]) for case in cases)) < N_SEEDS:
@@ -104,16 +107,16 @@ def _short(cases: Sequence[Case], planners: Sequence[str]) -> str:
             f"{_span(ours.median_interval, 1)}, its mean score {ours.mean_score:.2f}. The best peer is {peer.planner}: "
             f"{peer.median_rank:g} {_span(peer.median_interval, 1)}, {peer.mean_score:.2f}."
         )
-    for name, share in LEVELS:
-        tables = [case for case in cases if case.batch == 1 and _is_table(case)]
-        if tables:
-            every = [scores.speedup(case, OURS, share) for case in tables]
-            median, interval = scores.median_speedup(every)
-            points.append(
-                f"- On {len(tables)} tables of real experiments renkei reaches the {name} with {median:.1f} "
-                f"{_span(interval, 1)} times fewer evaluations than random draws (median over tables; "
-                f"{min(s.factor for s in every):.1f} on the worst)."
-            )
+    for name, share in LEVELS if tables else ():
+        every = [(scores.speedup(calm, OURS, share), scores.speedup(failing, OURS, share)) for calm, failing in tables]
+        median, interval = scores.median_speedup([calm for calm, _ in every])
+        least = min(calm.factor for calm, _ in every)
+        kept, span = scores.median_ratio(every)
+        points.append(
+            f"- On {len(tables)} tables of real experiments renkei reaches the {name} with {median:.1f} "
+            f"{_span(interval, 1)} times fewer evaluations than random draws (median over tables; {least:.1f} on the "
+            f"worst). Where {tables[0][1].failing:.0%} of trials fail it is {kept:.2f} {_span(span, 2)} times that."
+        )
     return "\n".join(points)
 
 
@@ -166,10 +169,38 @@ def _by_problem(cases: Sequence[Case], planners: Sequence[str]) -> str:
     return "Mean score by problem, the best in bold:\n\n" + _table(("problem", *planners), rows)
 
 
+def _alone(tables: Sequence[tuple[Case, Case]]) -> list[str]:
+    """Return how soon renkei finds the best row of each table, without and with failures."""
+    n_seeds = min(len(calm.lines[OURS]) for calm, _ in tables)
+    share = tables[0][1].failing
+    text = f"""## Acceleration on tables of real experiments, to the end
+
+How many times fewer evaluations than random draws renkei needs, one point at a time, in {n_seeds} campaigns a table,
+each run until it has found the best row, or for {alone.MAX_EVALUATIONS} evaluations. Random's expectation is exact:
+(N + 1) / (K + 1) draws to one of K rows of N, and 1 / {1 - share:g} times as many where {share:.0%} of trials fail.
+renkei's is all its evaluations over the campaigns that got there. Kept: the acceleration with failures over that
+without. See [what acceleration means](acceleration.md)."""
+    parts = [text]
+    for name, part in LEVELS:
+        rows: list[Row] = []
+        every: list[tuple[Speedup, Speedup]] = []
+        for calm, failing in tables:
+            pair = scores.speedup(calm, OURS, part), scores.speedup(failing, OURS, part)
+            kept, span = scores.median_ratio([pair])
+            rows.append((calm.problem, f"{len(calm.random):,}", *map(_factor, pair), f"{kept:.2f} {_span(span, 2)}"))
+            every.append(pair)
+        medians = [scores.median_speedup(column) for column in zip(*every, strict=True)]
+        kept, span = scores.median_ratio(every)
+        middle = [f"**{median:.1f}** {_span(interval, 1)}" for median, interval in medians]
+        rows.append(("**median**", "", *middle, f"**{kept:.2f}** {_span(span, 2)}"))
+        parts.append(_table(("table", "rows", f"to the {name}", f"{share:.0%} failing", "kept"), rows))
+    return parts
+
+
 def _acceleration(cases: Sequence[Case], planners: Sequence[str]) -> list[str]:
     pools = [case for case in cases if math.isfinite(case.random[-1]) and _is_table(case)]
     parts = [
-        """## Acceleration on tables of real experiments
+        """## Acceleration on tables of real experiments, next to others
 
 How many times fewer evaluations than random draws from the table. Random's expectation is exact: (N + 1) / (K + 1)
 draws to one of K rows of N. The optimiser's is all its evaluations, up to the hit or the campaign's end, over the

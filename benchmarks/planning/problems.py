@@ -21,11 +21,17 @@ QUICK_BUDGETS = {1: 16, 8: 24}
 
 def problems() -> list[Problem]:
     """Return every problem: tables, codes, functions, and some of them once more with failures."""
-    found = [*_tables(), stellarator(), quantum_memory(), beam_line(), *functions()]
+    found = [*tables(), stellarator(), quantum_memory(), beam_line(), *functions()]
     return [*found, *(problem.with_failures(FAILURES) for problem in found if problem.name in FAILING)]
 
 
-def _tables() -> list[Problem]:
+def calm_and_failing_tables() -> list[tuple[Problem, Problem]]:
+    """Return each table, and the same with trials that fail."""
+    return [(table, table.with_failures(FAILURES)) for table in tables()]
+
+
+def tables() -> list[Problem]:
+    """Return the tables of real experiments."""
     blend = ("donor_1", "donor_2", "acceptor_1", "acceptor_2")
     return [
         olympus("photo_pce10", "photodegradation of blends with PCE10, 4 shares", blend, maximise=False),

@@ -1,6 +1,8 @@
 """Runs the campaigns that are missing, in processes of their own, and keeps each as soon as it has ended."""
 
+import itertools
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -9,13 +11,12 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from pathlib import Path
 
 from benchmarks.planning import campaign, results
 from benchmarks.planning.peers import Entry
 from benchmarks.planning.problem import Problem
-from benchmarks.planning.problems import problems
+from benchmarks.planning.problems import calm_and_failing_tables, problems
 
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 _PER_PROCESS = 40
@@ -24,7 +25,7 @@ _PER_PROCESS = 40
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One campaign to run."""
+    """One campaign to run; it ends before `n_evaluations` where a true loss of `until` is found."""
 
     problem: str
     batch: int
@@ -32,6 +33,7 @@ class Job:
     planner: str
     version: str
     seed: int
+    until: float = -math.inf
 
 
 def jobs(
@@ -65,7 +67,7 @@ def run(wanted: Iterator[Job], n_workers: int, folder: Path) -> None:
     began, left, n_ended = time.monotonic(), iter(missing), 0
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_workers, mp_context=spawn, max_tasks_per_child=_PER_PROCESS) as pool:
-        running: set[Future[campaign.Line]] = {pool.submit(_one, job) for job in islice(left, n_workers)}
+        running: set[Future[campaign.Line]] = {pool.submit(_one, job) for job in itertools.islice(left, n_workers)}
         while running:
             ended, running = wait(running, return_when=FIRST_COMPLETED)
             for future in ended:
@@ -77,7 +79,7 @@ def run(wanted: Iterator[Job], n_workers: int, folder: Path) -> None:
                     f"{line.planner} seed {line.seed}: {line.best_at(line.n):.6g} {line.error}",
                     flush=True,
                 )
-            running |= {pool.submit(_one, job) for job in islice(left, len(ended))}
+            running |= {pool.submit(_one, job) for job in itertools.islice(left, len(ended))}
 
 
 def _note_machine(folder: Path) -> None:
@@ -93,9 +95,9 @@ def _note_machine(folder: Path) -> None:
 
 def _one(job: Job) -> campaign.Line:
     problem = _by_name()[job.problem]
-    return campaign.run(problem, job.batch, job.n_evaluations, job.planner, job.version, job.seed)
+    return campaign.run(problem, job.batch, job.n_evaluations, job.planner, job.version, job.seed, job.until)
 
 
 @cache
 def _by_name() -> dict[str, Problem]:
-    return {problem.name: problem for problem in problems()}
+    return {problem.name: problem for problem in [*itertools.chain(*calm_and_failing_tables()), *problems()]}

@@ -141,6 +141,17 @@ def median_speedup(found: Sequence[Speedup]) -> tuple[float, Interval]:
     return float(np.median([s.factor for s in found])), _interval(np.median([s.resampled for s in found], axis=0))
 
 
+def median_ratio(pairs: Sequence[tuple[Speedup, Speedup]]) -> tuple[float, Interval]:
+    """Return the median over pools of the second factor over the first, and its interval over seeds.
+
+    Where the first is 0 the ratio counts as 0.
+    """
+    columns = [(np.append(a.resampled, a.factor), np.append(b.resampled, b.factor)) for a, b in pairs]
+    ratios = [np.divide(b, a, out=np.zeros_like(b), where=a > 0.0) for a, b in columns]
+    *resampled, exact = np.median(ratios, axis=0)
+    return float(exact), _interval(np.array(resampled))
+
+
 def mean_interval(values: Array, seed: int = 0) -> Interval:
     """Return the 95 % bootstrap interval of a mean."""
     return _interval(_resampled(values, np.random.default_rng(seed)))

@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from benchmarks.planning import page, reference, results, runner, scores
+from benchmarks.planning import alone, campaign, page, reference, results, runner, scores
 from benchmarks.planning.campaign import Line
 from benchmarks.planning.functions import functions
 from benchmarks.planning.peers import ENTRIES
@@ -79,6 +79,22 @@ def test_speedup_counts_the_evaluations_of_campaigns_that_never_hit() -> None:
     assert scores.speedup(case, "b", 0.1).factor == pytest.approx((19 + 1) / 3 / 1)  # the best two of 19
 
 
+def test_what_failures_leave_of_the_acceleration_is_a_median_over_tables() -> None:
+    random = np.arange(1.0, 20.0)
+
+    def pair(calm_at: int, failing_at: int) -> tuple[scores.Speedup, scores.Speedup]:
+        calm = Case("p", 1, 4, 0.0, random, 1.0, {"a": [line("a", [(calm_at, 1.0)])]})
+        failing = Case("p+failures", 1, 4, 0.2, random, 1.0, {"a": [line("a", [(failing_at, 1.0)])]})
+        return scores.speedup(calm, "a", 0.0), scores.speedup(failing, "a", 0.0)
+
+    found, interval = scores.median_ratio([pair(4, 5), pair(2, 4), pair(4, 4)])
+    assert found == pytest.approx(1.0)  # a quarter more evaluations is what random needs too
+    assert interval == pytest.approx((1.0, 1.0))
+    assert scores.median_ratio([pair(2, 4)])[0] == pytest.approx(0.625)
+    never = Case("p", 1, 4, 0.0, random, 1.0, {"a": [line("a", [])]})
+    assert scores.median_ratio([(scores.speedup(never, "a", 0.0), pair(1, 1)[1])])[0] == 0.0
+
+
 def test_standings_put_the_best_optimiser_first() -> None:
     random = np.arange(10.0)
     good = [line("good", [(1, 0.0)], seed=s) for s in range(3)]
@@ -112,6 +128,30 @@ def test_every_beginning_of_the_list_of_campaigns_is_the_benchmark_with_fewer_se
     assert Counter((job.problem, job.batch, job.n_evaluations) for job in jobs) == {
         ("p", 1, 10): 9, ("p", 8, 16): 9, ("p+failures", 1, 10): 9,
     }  # fmt: skip
+
+
+def test_a_campaign_ends_where_it_finds_what_it_looks_for() -> None:
+    whole = campaign.run(pool(), 1, 40, "random", "1", 0)
+    found = campaign.run(pool(), 1, 40, "random", "1", 0, 2.0)
+    assert whole.n == len(POOL)
+    assert found.n == whole.reached_at(2.0) < len(POOL)
+    assert found.best == whole.best
+
+
+def test_tables_are_searched_to_the_end_without_and_with_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alone, "calm_and_failing_tables", lambda: [(pool(), pool().with_failures(0.2))])
+    every = list(alone.jobs(tmp_path, 2, "tag"))
+    assert [(job.problem, job.seed, job.until) for job in every] == [
+        ("p", 0, 2.0), ("p+failures", 0, 2.0), ("p", 1, 2.0), ("p+failures", 1, 2.0),
+    ]  # fmt: skip
+    for name, seed in [("p", 0), ("p+failures", 0), ("p", 1)]:
+        results.write(Line(name, 1, "renkei", "tag", seed, 3, [(3, 2.0)], 0, 0.1), tmp_path / alone.SUBFOLDER)
+    [(calm, failing)] = alone.cases(tmp_path)
+    assert (calm.failing, failing.failing) == (0.0, 0.2)
+    assert [[line.seed for line in case.lines["renkei"]] for case in (calm, failing)] == [[0], [0]]
+    assert scores.speedup(calm, "renkei", 0.0).factor == pytest.approx((18 + 1) / (3 + 1) / 3)
 
 
 def test_luck_is_the_same_for_every_optimiser_and_failures_have_the_chance_that_they_should() -> None:
@@ -161,7 +201,7 @@ def test_a_page_over_few_seeds_says_that_it_is_not_complete(monkeypatch: pytest.
 
     def said(n_seeds: int) -> str:
         found = {name: [line(name, [(1, best)], seed) for seed in range(n_seeds)] for name, best in NAMED.items()}
-        return page._short([Case("p", 1, 4, 0.0, np.arange(10.0), 0.0, found)], list(NAMED))
+        return page._short([Case("p", 1, 4, 0.0, np.arange(10.0), 0.0, found)], list(NAMED), [])
 
     assert "**Not complete**: of 10 seeds only 1 was run" in said(1)
     assert "**Not complete**: of 10 seeds only 9 were run" in said(9)
