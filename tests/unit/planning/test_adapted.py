@@ -5,9 +5,11 @@ import math
 import random
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from renkei.errors import UsageError
 from renkei.model.space import (
@@ -192,6 +194,11 @@ def test_features_are_at_the_scale_of_the_space():
     assert nearest(rows, rows[1]) == 1
 
 
+def blas_threads() -> set[int]:
+    pools = cast("list[dict[str, Any]]", threadpool_info())
+    return {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"}
+
+
 def test_the_surroundings_are_as_they_were(capsys: pytest.CaptureFixture[str]):
     random.seed(3)
     np.random.seed(3)
@@ -199,13 +206,16 @@ def test_the_surroundings_are_as_they_were(capsys: pytest.CaptureFixture[str]):
     logger = logging.getLogger("json.decoder")
     logger.setLevel(logging.INFO)
     drawn: list[tuple[float, float]] = []
+    n_threads = blas_threads()
     for _ in range(2):
         with surroundings(["json"], 5, muted=True):
+            assert blas_threads() == {1}
             drawn.append((random.random(), np.random.random_sample()))
             warnings.warn("not for users", stacklevel=1)
             logger.warning("nor this")
             print("nor that")
     assert drawn[0] == drawn[1]
+    assert blas_threads() == n_threads
     assert (random.random(), np.random.random_sample()) == expected
     logger.warning("this is")
     print("and this")

@@ -12,13 +12,14 @@ from threading import RLock, get_ident
 from typing import Any, TextIO
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 _TURN = RLock()
 
 
 @contextlib.contextmanager
 def surroundings(packages: Sequence[str], seed: int, *, muted: bool = False) -> Generator[None]:
-    """Give the block random numbers of its own, on one thread of torch, and let `packages` log and warn nothing.
+    """Give the block random numbers of its own, on one thread of BLAS and torch, and let `packages` say nothing.
 
     Random numbers of `random`, numpy and, where it is imported, torch are drawn from `seed`. Their states and the rest
     are restored. If `muted`, nothing that the block prints is seen. All of this belongs to the process, so threads take
@@ -30,6 +31,7 @@ def surroundings(packages: Sequence[str], seed: int, *, muted: bool = False) -> 
         for package in packages:
             import_module(package)
             stack.enter_context(_silent(logging.getLogger(package)))
+        stack.enter_context(threadpool_limits(limits=1, user_api="blas"))  # more wait for each other
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())
         random.seed(seed)
